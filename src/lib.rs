@@ -1,0 +1,12 @@
+//! Portable GPU kernels that read only the bytes that matter.
+//!
+//! This crate names no GPU API. It owns WGSL text, kernel descriptors, launch geometry, packed
+//! formats, quantizers and a CPU reference of every kernel. Anything with a WebGPU-like API can
+//! run what it describes; `fewbytes-wgpu` is the wrapper for wgpu.
+#![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod error;
+pub mod linear;
+
+pub use error::{Error, Result};
