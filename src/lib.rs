@@ -7,6 +7,10 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod error;
+pub mod launch;
 pub mod linear;
+#[cfg(feature = "proof")]
+pub mod proof;
 
 pub use error::{Error, Result};
+pub use launch::{Caps, Knobs, Launch, Spec};

@@ -1,1 +1,45 @@
-//! skeleton
+//! A thin wgpu wrapper for the kernels of [`fewbytes`].
+//!
+//! It plans (chooses the variant, compiles, remembers) and records into the caller's compute
+//! pass. It never submits on its own, never blocks, never panics and never owns the caller's
+//! device. The crate's major version equals wgpu's.
+//!
+//! ```no_run
+//! # fn main() -> fewbytes_wgpu::Result<()> {
+//! use fewbytes_wgpu::{Context, OpenOptions, ops};
+//! # let layer: fewbytes::linear::BitplaneLayer = todo!();
+//! let ctx = pollster::block_on(Context::open(&OpenOptions::default()))?;
+//! let weights = ops::BitplaneWeights::upload(&ctx, &layer, 8)?;
+//! let gemv = ops::gemv_bitplane::plan(&ctx, &weights, Default::default())?;
+//! let x = ctx.upload(&vec![1.0f32; layer.cols()])?;
+//! let y = ctx.alloc::<f32>(layer.rows())?;
+//! ctx.submit(|pass| gemv.record(pass, 4, &weights, &x, &y))?;
+//! let y = ctx.block_on(ctx.read::<f32>(&y))?;
+//! # Ok(()) }
+//! ```
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod adapter;
+mod context;
+mod module;
+pub mod ops;
+mod pipeline;
+mod plan;
+#[cfg(feature = "proof")]
+mod prove;
+mod readback;
+mod scope;
+mod view;
+
+pub use adapter::{Features, OpenOptions, adapters, describe};
+pub use context::Context;
+pub use fewbytes::{Error, Result};
+pub use plan::{Arg, Plan};
+#[cfg(feature = "proof")]
+pub use prove::{Verdict, prove};
+pub use view::{Element, Scalar, View};
+pub use wgpu;

@@ -1,5 +1,22 @@
 //! Linear layers: any-precision weights, their quantizer, and the kernels that multiply with them.
+//!
+//! Source: "Any-Precision LLM: Low-Cost Deployment of Multiple, Different-Sized LLMs", Park et
+//! al., ICML 2024, arXiv 2402.10517.
 
+pub mod bitplane;
+pub mod dequantize_bitplane;
+pub mod gemv_bitplane;
+mod layer;
+mod layout;
+mod planes;
+mod table;
+mod tables;
 mod weights;
 
+pub use dequantize_bitplane::DequantizeBitplane;
+pub use gemv_bitplane::{Activation, GemvBitplane};
+pub use layer::{BitplaneLayer, BitplaneShape};
+pub use layout::BitplaneLayout;
+pub use table::TableElement;
+pub use tables::Tables;
 pub use weights::Weights;

@@ -1,0 +1,131 @@
+//! Finding adapters and opening devices.
+
+use fewbytes::{Caps, Error, Result};
+
+/// Which optional features a device is opened with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Features {
+    /// Everything the kernels know how to use and the adapter's own limits.
+    #[default]
+    Full,
+    /// No optional feature and WebGPU's default limits, as on the least capable browser.
+    Baseline,
+}
+
+/// How [`crate::Context::open`] chooses and opens a device.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// Only adapters whose name or driver contains this, ignoring case.
+    pub adapter: Option<String>,
+    /// Optional features and limits.
+    pub features: Features,
+}
+
+impl OpenOptions {
+    /// Takes the adapter from the environment variable `FEWBYTES_ADAPTER` where it is set.
+    pub fn from_env() -> Self {
+        Self { adapter: std::env::var("FEWBYTES_ADAPTER").ok(), ..Self::default() }
+    }
+}
+
+/// Features that some kernel or tool can use.
+const USEFUL: wgpu::Features = wgpu::Features::SHADER_F16
+    .union(wgpu::Features::SUBGROUP)
+    .union(wgpu::Features::TIMESTAMP_QUERY);
+
+/// Every adapter of this machine, the most capable kind first.
+pub async fn adapters() -> Vec<wgpu::Adapter> {
+    let backends = wgpu::Backends::PRIMARY;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    });
+    #[cfg(not(target_arch = "wasm32"))]
+    let mut found = instance.enumerate_adapters(backends).await;
+    // A browser hands out one adapter, of its own choice.
+    #[cfg(target_arch = "wasm32")]
+    let mut found: Vec<_> =
+        instance.request_adapter(&Default::default()).await.into_iter().collect();
+    found.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    found
+}
+
+/// An adapter in words: name, backend, driver.
+pub fn describe(info: &wgpu::AdapterInfo) -> String {
+    let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ");
+    format!("{} ({}, {})", info.name, info.backend, driver.trim())
+}
+
+pub(crate) async fn choose(options: &OpenOptions) -> Result<wgpu::Adapter> {
+    let all = adapters().await;
+    let names: Vec<String> = all.iter().map(|adapter| describe(&adapter.get_info())).collect();
+    let wanted = options.adapter.as_deref().map(str::to_lowercase);
+    let fits = |name: &String| wanted.as_ref().is_none_or(|w| name.to_lowercase().contains(w));
+    let at = names.iter().position(fits);
+    all.into_iter().zip(0..).find(|(_, i)| Some(*i) == at).map(|(adapter, _)| adapter).ok_or_else(
+        || {
+            let what = match &options.adapter {
+                Some(wanted) => format!("adapter {wanted:?}"),
+                None => "a GPU adapter".to_owned(),
+            };
+            let why = if names.is_empty() {
+                "no Vulkan, Metal or DX12 driver was found; on Debian or Ubuntu, \
+             `apt-get install mesa-vulkan-drivers libvulkan1` installs one that needs no GPU"
+                    .to_owned()
+            } else {
+                format!("there are: {}", names.join("; "))
+            };
+            Error::unsupported(what, why)
+        },
+    )
+}
+
+pub(crate) async fn open(
+    adapter: &wgpu::Adapter,
+    features: Features,
+) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let (required_features, required_limits) = match features {
+        Features::Full => (adapter.features() & USEFUL, adapter.limits()),
+        Features::Baseline => (wgpu::Features::empty(), wgpu::Limits::default()),
+    };
+    let name = adapter.get_info().name;
+    adapter
+        .request_device(&wgpu::DeviceDescriptor {
+            label: Some("fewbytes"),
+            required_features,
+            required_limits,
+            ..wgpu::DeviceDescriptor::default()
+        })
+        .await
+        .map_err(|e| Error::Validation {
+            what: format!("device on {name}"),
+            message: e.to_string(),
+        })
+}
+
+/// A device's features and limits as the kernels see them.
+pub(crate) fn caps(device: &wgpu::Device) -> Caps {
+    let (features, limits, info) = (device.features(), device.limits(), device.adapter_info());
+    let subgroups = features.contains(wgpu::Features::SUBGROUP);
+    Caps {
+        f16: features.contains(wgpu::Features::SHADER_F16),
+        subgroups,
+        subgroup_min: if subgroups { info.subgroup_min_size } else { 0 },
+        subgroup_max: if subgroups { info.subgroup_max_size } else { 0 },
+        max_binding_bytes: limits.max_storage_buffer_binding_size,
+        max_buffer_bytes: limits.max_buffer_size,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        max_invocations: limits
+            .max_compute_invocations_per_workgroup
+            .min(limits.max_compute_workgroup_size_x),
+        max_groups: limits.max_compute_workgroups_per_dimension,
+        storage_alignment: limits.min_storage_buffer_offset_alignment,
+    }
+}

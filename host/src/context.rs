@@ -1,0 +1,242 @@
+//! A device and queue, what they can do, and the pipelines made on them.
+
+use crate::adapter::{self, OpenOptions};
+use crate::module::Checks;
+use crate::pipeline::Pipelines;
+use crate::scope::Guarded;
+use crate::{Features, Plan, Scalar, View};
+use fewbytes::{Caps, Error, Knobs, Launch, Result, Spec};
+use std::sync::Arc;
+
+/// Where kernels are planned: the caller's device, or one opened here.
+///
+/// Cheap to keep for the life of the device; compiled pipelines are remembered in it.
+pub struct Context {
+    guarded: Guarded,
+    queue: wgpu::Queue,
+    caps: Caps,
+    info: wgpu::AdapterInfo,
+    checks: Checks,
+    pipelines: Pipelines,
+    /// Bound where a kernel has a binding that the launch does not use.
+    absent: wgpu::Buffer,
+}
+
+impl Context {
+    /// Works on the caller's device, with the features and limits that it was opened with.
+    ///
+    /// The device stays the caller's: its callbacks are left alone.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] or [`Error::Validation`] when not even a small buffer can be made.
+    pub fn new(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Self> {
+        let guarded = Guarded::new(device.clone());
+        let absent = guarded.scoped("the absent operand's buffer", |device| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("fewbytes absent operand"),
+                size: 256,
+                usage: wgpu::BufferUsages::STORAGE,
+                mapped_at_creation: false,
+            })
+        })?;
+        Ok(Self {
+            caps: adapter::caps(device),
+            info: device.adapter_info(),
+            guarded,
+            queue: queue.clone(),
+            checks: Checks::Bounds,
+            pipelines: Pipelines::default(),
+            absent,
+        })
+    }
+
+    /// Chooses an adapter and opens a device on it.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] listing the adapters when none fits, with what to install when
+    /// there is none at all; [`Error::Validation`] when the device cannot be opened.
+    pub async fn open(options: &OpenOptions) -> Result<Self> {
+        Self::open_on(&adapter::choose(options).await?, options.features).await
+    }
+
+    /// Opens a device on an adapter.
+    ///
+    /// # Errors
+    /// As [`Context::open`].
+    pub async fn open_on(adapter: &wgpu::Adapter, features: Features) -> Result<Self> {
+        let (device, queue) = adapter::open(adapter, features).await?;
+        let ctx = Self::new(&device, &queue)?;
+        let lost = Arc::clone(&ctx.guarded.lost);
+        device.set_device_lost_callback(move |reason, message| {
+            // Only the first reason is kept.
+            let _ = lost.set(format!("{reason:?}: {message}"));
+        });
+        Ok(ctx)
+    }
+
+    /// Compiles shaders without bounds checks from now on.
+    ///
+    /// # Safety
+    /// Memory outside a binding may then be read or written if the bytes of a tensor are not what
+    /// its type says. The caller vouches that everything uploaded is well-formed: layers made by
+    /// this crate or validated by its loaders, and views of the right length.
+    #[allow(unsafe_code)]
+    #[must_use]
+    pub unsafe fn trust_sizes(self) -> Self {
+        // Pipelines made before keep their checks, so they must not be found again.
+        Self { checks: Checks::None, pipelines: Pipelines::default(), ..self }
+    }
+
+    /// What the device can do.
+    pub fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// The adapter.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.info
+    }
+
+    /// The adapter in words.
+    pub fn describe(&self) -> String {
+        adapter::describe(&self.info)
+    }
+
+    /// The device.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.guarded.device
+    }
+
+    /// The queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// Pipelines compiled so far.
+    pub fn pipelines(&self) -> usize {
+        self.pipelines.len()
+    }
+
+    pub(crate) fn guarded(&self) -> &Guarded {
+        &self.guarded
+    }
+
+    /// Plans a spec with default knobs: chooses the variant and compiles what is new.
+    ///
+    /// In a browser a compile error arrives with the next [`Context::settle`] or
+    /// [`Context::read`].
+    ///
+    /// # Errors
+    /// Whatever is wrong with the spec, [`Error::Shader`], [`Error::Validation`],
+    /// [`Error::DeviceLost`].
+    pub fn plan(&self, spec: &impl Spec) -> Result<Plan> {
+        self.plan_with(spec, &Knobs::default())
+    }
+
+    /// Plans a spec with some choices made.
+    ///
+    /// # Errors
+    /// As [`Context::plan`], and [`Error::Unsupported`] when the device cannot do as chosen.
+    pub fn plan_with(&self, spec: &impl Spec, knobs: &Knobs) -> Result<Plan> {
+        self.plan_launches(spec.launches(&self.caps, knobs)?)
+    }
+
+    /// Plans launches, in order.
+    ///
+    /// # Errors
+    /// As [`Context::plan`].
+    pub fn plan_launches(&self, launches: Vec<Launch>) -> Result<Plan> {
+        let pipeline = |launch: &Launch| {
+            launch.needs().check(launch.kernel(), &self.caps)?;
+            self.pipelines.get(&self.guarded, launch, self.checks)
+        };
+        Plan::new(&self.guarded, &self.absent, self.caps.storage_alignment, launches, pipeline)
+    }
+
+    /// Waits for creation errors that have not arrived yet; outside browsers there are none.
+    ///
+    /// # Errors
+    /// The first of them.
+    pub async fn settle(&self) -> Result<()> {
+        self.guarded.settle().await
+    }
+
+    /// A new buffer of `len` elements, zeroed, that kernels can use and that can be copied.
+    ///
+    /// # Errors
+    /// [`Error::BindingTooLarge`] beyond the device's buffer size, [`Error::OutOfMemory`],
+    /// [`Error::DeviceLost`].
+    pub fn alloc<T: Scalar>(&self, len: usize) -> Result<View> {
+        let size = (len as u64)
+            .checked_mul(T::ELEMENT.bytes())
+            .and_then(|bytes| bytes.max(4).checked_next_multiple_of(4))
+            .unwrap_or(u64::MAX);
+        if size > self.caps.max_buffer_bytes {
+            let (what, limit) = ("a buffer".to_owned(), self.caps.max_buffer_bytes);
+            return Err(Error::BindingTooLarge { what, bytes: size, limit });
+        }
+        let buffer = self.guarded.scoped(format!("a buffer of {size} bytes"), |device| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("fewbytes"),
+                size,
+                usage: wgpu::BufferUsages::STORAGE
+                    | wgpu::BufferUsages::COPY_SRC
+                    | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        View::new(&buffer, 0, len as u64, T::ELEMENT)
+    }
+
+    /// A new buffer with these elements.
+    ///
+    /// # Errors
+    /// As [`Context::alloc`].
+    pub fn upload<T: Scalar>(&self, elements: &[T]) -> Result<View> {
+        let view = self.alloc::<T>(elements.len())?;
+        self.write(&view, elements)?;
+        Ok(view)
+    }
+
+    /// Replaces a view's elements; takes effect before anything submitted later.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when type or length differ, [`Error::Validation`] when the buffer lacks
+    /// `COPY_DST`, [`Error::DeviceLost`].
+    pub fn write<T: Scalar>(&self, view: &View, elements: &[T]) -> Result<()> {
+        view.expect("the view to write", T::ELEMENT, elements.len())?;
+        let bytes: &[u8] = bytemuck::cast_slice(elements);
+        // wgpu writes whole words only; the last one is completed with zeros.
+        let (words, rest) = bytes.split_at(bytes.len() & !3);
+        let mut last = [0u8; 4];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.guarded.scoped("a write", |_| {
+            if !words.is_empty() {
+                self.queue.write_buffer(view.buffer(), view.offset(), words);
+            }
+            if !rest.is_empty() {
+                let offset = view.offset() + words.len() as u64;
+                self.queue.write_buffer(view.buffer(), offset, &last);
+            }
+        })
+    }
+
+    /// Records one compute pass and submits it: for tools, tests and examples. Engines record
+    /// into their own passes.
+    ///
+    /// # Errors
+    /// Whatever `record` returns, [`Error::Validation`], [`Error::DeviceLost`].
+    pub fn submit(
+        &self,
+        record: impl FnOnce(&mut wgpu::ComputePass<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.guarded.scoped("a compute pass", |device| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let recorded = record(&mut encoder.begin_compute_pass(&Default::default()));
+            // A pass that was recorded only in part must not run.
+            recorded.map(|()| {
+                self.queue.submit([encoder.finish()]);
+            })
+        })?
+    }
+}

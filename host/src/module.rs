@@ -1,0 +1,41 @@
+//! Shader modules. The only file of this crate with unsafe code.
+
+use fewbytes::launch::{Dialect, Launch};
+
+/// Run-time checks in the shaders of one context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checks {
+    /// Accesses out of bounds are harmless; loops are known to end, so no guard counts them.
+    Bounds,
+    /// None, after the caller of [`crate::Context::trust_sizes`] vouched for every binding.
+    None,
+}
+
+/// Front end that reads the shaders on this platform.
+pub(crate) const DIALECT: Dialect =
+    if cfg!(target_arch = "wasm32") { Dialect::Standard } else { Dialect::Naga };
+
+/// Makes the module of a launch.
+#[allow(unsafe_code)]
+pub(crate) fn create(device: &wgpu::Device, launch: &Launch, checks: Checks) -> wgpu::ShaderModule {
+    let text = launch.wgsl(DIALECT);
+    let descriptor = wgpu::ShaderModuleDescriptor {
+        label: Some(launch.kernel()),
+        source: wgpu::ShaderSource::Wgsl(text.into()),
+    };
+    let runtime = match checks {
+        Checks::Bounds => wgpu::ShaderRuntimeChecks {
+            bounds_checks: true,
+            force_loop_bounding: false,
+            ..wgpu::ShaderRuntimeChecks::checked()
+        },
+        Checks::None => wgpu::ShaderRuntimeChecks::unchecked(),
+    };
+    // SAFETY: a `Launch` can only be made by a spec of `fewbytes` and cannot be altered, so the
+    // text is one of that crate's own. Every loop in it counts up to a bound that the spec
+    // validated, so the loop guard is not needed; the catalogue and case table prove all of them
+    // with the guard off. Without bounds checks, what is bound must be as large as the operands
+    // say: `Plan::record` checks that before it binds, and the caller of `trust_sizes` vouches
+    // for the contents of the parameters' buffer staying ours.
+    unsafe { device.create_shader_module_trusted(descriptor, runtime) }
+}

@@ -1,0 +1,7 @@
+//! One thin function family for each kernel: `plan` once, `record` often.
+
+mod bitplane_weights;
+pub mod dequantize_bitplane;
+pub mod gemv_bitplane;
+
+pub use bitplane_weights::BitplaneWeights;

@@ -1,0 +1,107 @@
+//! Compiled launches, remembered by key.
+
+use crate::module::{self, Checks, DIALECT};
+use crate::scope::Guarded;
+use fewbytes::launch::{Access, Binding, Launch, Source};
+use fewbytes::{Error, Result};
+use futures::FutureExt as _;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A compiled launch and the layout of its bindings.
+pub(crate) struct Pipeline {
+    pub(crate) pipeline: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+}
+
+/// Every pipeline that a context has made.
+#[derive(Default)]
+pub(crate) struct Pipelines {
+    by_key: Mutex<HashMap<u64, Arc<Pipeline>>>,
+}
+
+impl Pipelines {
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// The launch's pipeline, compiled now if nobody asked for it before.
+    pub(crate) fn get(
+        &self,
+        guarded: &Guarded,
+        launch: &Launch,
+        checks: Checks,
+    ) -> Result<Arc<Pipeline>> {
+        let key = launch.key();
+        // Held while compiling: two threads that want one pipeline compile it once.
+        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = by_key.get(&key) {
+            return Ok(Arc::clone(found));
+        }
+        let made = Arc::new(compile(guarded, launch, checks)?);
+        by_key.insert(key, Arc::clone(&made));
+        Ok(made)
+    }
+}
+
+fn compile(guarded: &Guarded, launch: &Launch, checks: Checks) -> Result<Pipeline> {
+    let name = launch.kernel();
+    let mut info = None;
+    let module = guarded.scoped(format!("shader of {name}"), |device| {
+        let module = module::create(device, launch, checks);
+        info = module.get_compilation_info().now_or_never();
+        module
+    });
+    let module = module.map_err(|error| {
+        let messages = info.map(|info| info.messages).unwrap_or_default();
+        shader_error(&messages, &launch.source(DIALECT)).unwrap_or(error)
+    })?;
+    guarded.scoped(format!("pipeline of {name}"), |device| {
+        let entries: Vec<_> = launch.bindings().iter().map(entry).collect();
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(name),
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(name),
+            bind_group_layouts: &[Some(&layout)],
+            ..wgpu::PipelineLayoutDescriptor::default()
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(name),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some(launch.shader().entry()),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: launch.shader().constants(),
+                // Kernels write what they read there; the proofs run with this off.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        Pipeline { pipeline, layout }
+    })
+}
+
+fn entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
+    let ty = match binding.access {
+        Access::Uniform => wgpu::BufferBindingType::Uniform,
+        Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
+        Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
+    };
+    wgpu::BindGroupLayoutEntry {
+        binding: binding.number,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        count: None,
+    }
+}
+
+/// The compiler's first error, at the authored file and its line.
+fn shader_error(messages: &[wgpu::CompilationMessage], source: &Source) -> Option<Error> {
+    let message =
+        messages.iter().find(|m| m.message_type == wgpu::CompilationMessageType::Error)?;
+    let line = message.location.map_or(1, |at| at.line_number as usize);
+    let (part, line) = source.locate(line);
+    Some(Error::Shader { part: part.to_owned(), line, message: message.message.clone() })
+}

@@ -1,0 +1,277 @@
+//! Planned launches: compiled, with their parameters on the device, ready to record.
+
+use crate::View;
+use crate::pipeline::Pipeline;
+use crate::scope::Guarded;
+use fewbytes::launch::{Access, Binding, Operand, Scratch, Traffic};
+use fewbytes::{Error, Launch, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bindings of this many different sets of tensors are remembered by one plan.
+const REMEMBERED: usize = 64;
+
+/// A tensor for one binding: one view a piece.
+#[derive(Debug, Clone, Copy)]
+pub struct Arg<'a> {
+    /// The binding's number.
+    pub binding: u32,
+    /// The tensor's pieces; most tensors have one.
+    pub pieces: &'a [View],
+}
+
+/// Launches that are ready to be recorded, any number of times.
+///
+/// The first `record` with a set of tensors binds them; later ones with the same tensors allocate
+/// nothing. Up to 64 sets are remembered, which keeps their buffers alive: [`Plan::forget`] lets go.
+pub struct Plan {
+    guarded: Guarded,
+    absent: wgpu::Buffer,
+    alignment: u32,
+    steps: Vec<Step>,
+    scratch_bytes: u64,
+    remembered: Mutex<Vec<Bound>>,
+}
+
+/// One launch.
+struct Step {
+    kernel: &'static str,
+    variant: &'static str,
+    pipeline: Arc<Pipeline>,
+    params: wgpu::Buffer,
+    bindings: &'static [Binding],
+    operands: Vec<Operand>,
+    scratch: Vec<Scratch>,
+    grid: [u32; 3],
+    traffic: Traffic,
+}
+
+/// Bind groups for one set of tensors.
+struct Bound {
+    tensors: Vec<(u32, View)>,
+    scratch: Option<View>,
+    groups: Vec<wgpu::BindGroup>,
+}
+
+impl Bound {
+    fn is_for(&self, args: &[Arg<'_>], scratch: Option<&View>) -> bool {
+        let given = args.iter().flat_map(|arg| arg.pieces.iter().map(|view| (arg.binding, view)));
+        self.scratch.as_ref() == scratch && self.tensors.iter().map(|(n, v)| (*n, v)).eq(given)
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(
+        guarded: &Guarded,
+        absent: &wgpu::Buffer,
+        alignment: u32,
+        launches: Vec<Launch>,
+        pipeline: impl Fn(&Launch) -> Result<Arc<Pipeline>>,
+    ) -> Result<Self> {
+        let steps: Result<Vec<_>> = launches
+            .into_iter()
+            .map(|launch| Step::new(guarded, &launch, pipeline(&launch)?))
+            .collect();
+        let steps = steps?;
+        let end = |scratch: &Scratch| scratch.offset + scratch.bytes;
+        let scratch_bytes = steps.iter().flat_map(|s| s.scratch.iter().map(end)).max().unwrap_or(0);
+        Ok(Self {
+            guarded: guarded.clone(),
+            absent: absent.clone(),
+            alignment,
+            steps,
+            scratch_bytes,
+            remembered: Mutex::default(),
+        })
+    }
+
+    /// Bytes of scratch memory that [`Plan::record_with_scratch`] wants.
+    pub fn scratch_bytes(&self) -> u64 {
+        self.scratch_bytes
+    }
+
+    /// Kernel and variant of every launch, in order.
+    pub fn variants(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        self.steps.iter().map(|step| (step.kernel, step.variant))
+    }
+
+    /// Bytes and operations of all launches together.
+    pub fn traffic(&self) -> Traffic {
+        self.steps.iter().map(|step| step.traffic).sum()
+    }
+
+    /// Records every launch into the caller's pass.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when a tensor is missing or too small, [`Error::Alignment`],
+    /// [`Error::Aliasing`] when written memory is bound twice, [`Error::Unsupported`] when a
+    /// buffer lacks `STORAGE` usage or scratch memory is needed, [`Error::Validation`] when a
+    /// buffer belongs to another device. Nothing is recorded then.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, args: &[Arg<'_>]) -> Result<()> {
+        self.record_with_scratch(pass, args, None)
+    }
+
+    /// Records every launch, with scratch memory.
+    ///
+    /// # Errors
+    /// As [`Plan::record`].
+    pub fn record_with_scratch(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        args: &[Arg<'_>],
+        scratch: Option<&View>,
+    ) -> Result<()> {
+        self.guarded.alive()?;
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = match remembered.iter().position(|bound| bound.is_for(args, scratch)) {
+            Some(at) => at,
+            None => {
+                let bound = self.bind(args, scratch)?;
+                if remembered.len() == REMEMBERED {
+                    remembered.remove(0);
+                }
+                remembered.push(bound);
+                remembered.len() - 1
+            }
+        };
+        let groups = remembered.get(at).map_or(&[][..], |bound| &bound.groups);
+        for (step, group) in self.steps.iter().zip(groups) {
+            pass.set_pipeline(&step.pipeline.pipeline);
+            pass.set_bind_group(0, group, &[]);
+            let [x, y, z] = step.grid;
+            pass.dispatch_workgroups(x, y, z);
+        }
+        Ok(())
+    }
+
+    /// Lets go of every remembered set of tensors.
+    pub fn forget(&self) {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn bind(&self, args: &[Arg<'_>], scratch: Option<&View>) -> Result<Bound> {
+        let groups: Result<Vec<_>> =
+            self.steps.iter().map(|step| self.bind_step(step, args, scratch)).collect();
+        let tensors =
+            args.iter().flat_map(|arg| arg.pieces.iter().map(|v| (arg.binding, v.clone())));
+        Ok(Bound { tensors: tensors.collect(), scratch: scratch.cloned(), groups: groups? })
+    }
+
+    fn bind_step(
+        &self,
+        step: &Step,
+        args: &[Arg<'_>],
+        scratch: Option<&View>,
+    ) -> Result<wgpu::BindGroup> {
+        let mut entries = Vec::with_capacity(step.bindings.len());
+        for binding in step.bindings {
+            let resource = match binding.access {
+                Access::Uniform => step.params.as_entire_buffer_binding(),
+                _ => self.storage(step, binding, args, scratch)?,
+            };
+            entries.push((binding, resource));
+        }
+        check_aliasing(step, &entries)?;
+        let entries: Vec<_> = entries
+            .into_iter()
+            .map(|(binding, resource)| wgpu::BindGroupEntry {
+                binding: binding.number,
+                resource: wgpu::BindingResource::Buffer(resource),
+            })
+            .collect();
+        self.guarded.scoped(format!("operands of {}", step.kernel), |device| {
+            device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(step.kernel),
+                layout: &step.pipeline.layout,
+                entries: &entries,
+            })
+        })
+    }
+
+    fn storage<'a>(
+        &'a self,
+        step: &Step,
+        binding: &Binding,
+        args: &[Arg<'a>],
+        scratch: Option<&'a View>,
+    ) -> Result<wgpu::BufferBinding<'a>> {
+        let what = || format!("{} of {}", binding.name, step.kernel);
+        let number = binding.number;
+        let (view, offset, bytes) =
+            if let Some(part) = step.scratch.iter().find(|s| s.binding == number) {
+                let view = scratch.ok_or_else(|| {
+                    let why = format!("{} bytes of scratch memory are needed", self.scratch_bytes);
+                    Error::unsupported(format!("{} without scratch", step.kernel), why)
+                })?;
+                (view, part.offset, part.bytes)
+            } else if let Some(operand) = step.operands.iter().find(|o| o.binding == number) {
+                let pieces =
+                    args.iter().find(|arg| arg.binding == number).map_or(&[][..], |arg| arg.pieces);
+                let view = pieces.get(operand.piece as usize).ok_or_else(|| {
+                    Error::shape(format!("pieces of {}", what()), operand.piece + 1, pieces.len())
+                })?;
+                (view, operand.offset, operand.bytes)
+            } else {
+                return Ok(self.absent.as_entire_buffer_binding());
+            };
+        if !view.buffer().usage().contains(wgpu::BufferUsages::STORAGE) {
+            return Err(Error::unsupported(what(), "its buffer has no STORAGE usage"));
+        }
+        if offset + bytes > view.bytes() {
+            let expected = format!("at least {} bytes", offset + bytes);
+            return Err(Error::shape(what(), expected, view.bytes()));
+        }
+        let start = view.offset() + offset;
+        if !start.is_multiple_of(self.alignment.into()) {
+            let (what, multiple) = (format!("offset of {}", what()), self.alignment.into());
+            return Err(Error::Alignment { what, multiple, value: start });
+        }
+        let size = wgpu::BufferSize::new(bytes);
+        Ok(wgpu::BufferBinding { buffer: view.buffer(), offset: start, size })
+    }
+}
+
+/// Written memory may be bound once only: WebGPU forbids one buffer as read and written in one
+/// dispatch, whatever the ranges.
+fn check_aliasing(step: &Step, entries: &[(&Binding, wgpu::BufferBinding<'_>)]) -> Result<()> {
+    for (binding, resource) in entries.iter().filter(|(b, _)| b.access == Access::ReadWrite) {
+        let twin = entries
+            .iter()
+            .find(|(other, r)| other.number != binding.number && r.buffer == resource.buffer);
+        if let Some((other, _)) = twin {
+            return Err(Error::Aliasing {
+                written: format!("{} of {}", binding.name, step.kernel),
+                other: other.name.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+impl Step {
+    fn new(guarded: &Guarded, launch: &Launch, pipeline: Arc<Pipeline>) -> Result<Self> {
+        let params = guarded.scoped(format!("parameters of {}", launch.kernel()), |device| {
+            let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("fewbytes parameters"),
+                size: (launch.params().len() as u64).max(16).next_multiple_of(16),
+                usage: wgpu::BufferUsages::UNIFORM,
+                mapped_at_creation: true,
+            });
+            if let Ok(mut range) = buffer.get_mapped_range_mut(..) {
+                range.slice(..launch.params().len()).copy_from_slice(launch.params());
+            }
+            buffer.unmap();
+            buffer
+        })?;
+        Ok(Self {
+            kernel: launch.kernel(),
+            variant: launch.variant(),
+            pipeline,
+            params,
+            bindings: launch.bindings(),
+            operands: launch.operands().to_vec(),
+            scratch: launch.scratch().to_vec(),
+            grid: launch.grid(),
+            traffic: launch.traffic(),
+        })
+    }
+}

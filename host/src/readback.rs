@@ -1,0 +1,78 @@
+//! Bringing bytes back.
+
+use crate::{Context, Scalar, View};
+use fewbytes::{Error, Result};
+use futures::channel::oneshot;
+
+impl Context {
+    /// Copies a view's elements to the host. Submits the copy; await it anywhere in a browser, or
+    /// with [`Context::block_on`] elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when `T` is not the view's element type, [`Error::Readback`] when the
+    /// buffer lacks `COPY_SRC` or mapping fails, [`Error::DeviceLost`]; in a browser also any
+    /// earlier creation error that had not arrived yet.
+    pub async fn read<T: Scalar>(&self, view: &View) -> Result<Vec<T>> {
+        view.expect("the view to read", T::ELEMENT, usize::try_from(view.len()).unwrap_or(0))?;
+        self.guarded().settle().await?;
+        let what = || format!("{} x {:?}", view.len(), view.element());
+        if !view.buffer().usage().contains(wgpu::BufferUsages::COPY_SRC) {
+            let message = "the buffer has no COPY_SRC usage".to_owned();
+            return Err(Error::Readback { what: what(), message });
+        }
+        if view.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bytes = view.bytes();
+        let staging = self.guarded().scoped(format!("staging of {}", what()), |device| {
+            let staging = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("fewbytes staging"),
+                size: bytes,
+                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+                mapped_at_creation: false,
+            });
+            let mut encoder = device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(view.buffer(), view.offset(), &staging, 0, bytes);
+            self.queue().submit([encoder.finish()]);
+            staging
+        })?;
+        let (done, mapped) = oneshot::channel();
+        staging.slice(..).map_async(wgpu::MapMode::Read, move |outcome| {
+            // The reader may have given up; then nobody wants the answer.
+            let _ = done.send(outcome);
+        });
+        let failed = |message: String| match self.guarded().alive() {
+            Err(lost) => lost,
+            Ok(()) => Error::Readback { what: what(), message },
+        };
+        mapped
+            .await
+            .map_err(|_| failed("the device went away".to_owned()))?
+            .map_err(|e| failed(e.to_string()))?;
+        let range = staging.slice(..).get_mapped_range().map_err(|e| failed(e.to_string()))?;
+        let len = usize::try_from(view.len() * view.element().bytes()).unwrap_or(usize::MAX);
+        let elements = range
+            .get(..len)
+            .map(bytemuck::pod_collect_to_vec)
+            .ok_or_else(|| failed("fewer bytes were mapped than asked for".to_owned()));
+        drop(range);
+        staging.unmap();
+        elements
+    }
+
+    /// Waits for a future, driving this device meanwhile. Outside browsers only.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        let mut task = std::task::Context::from_waker(std::task::Waker::noop());
+        loop {
+            if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut task) {
+                return output;
+            }
+            // An error here means a lost device, and that wakes the mapping with an error; the
+            // next turn of the loop sees it.
+            let _ = self.device().poll(wgpu::PollType::wait_indefinitely());
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Creation calls inside error scopes.
+
+use fewbytes::{Error, Result};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// A device with what is known about its troubles.
+#[derive(Clone)]
+pub(crate) struct Guarded {
+    pub(crate) device: wgpu::Device,
+    /// Why the device was lost, once it is.
+    pub(crate) lost: Arc<OnceLock<String>>,
+    /// Scopes whose outcome is not known yet. Outside browsers every scope is settled at once.
+    pending: Arc<Mutex<Vec<BoxFuture<'static, Option<Error>>>>>,
+}
+
+impl Guarded {
+    pub(crate) fn new(device: wgpu::Device) -> Self {
+        Self { device, lost: Arc::default(), pending: Arc::default() }
+    }
+
+    /// An error when the device is known to be lost.
+    pub(crate) fn alive(&self) -> Result<()> {
+        match self.lost.get() {
+            Some(reason) => Err(Error::DeviceLost { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs `make` inside error scopes, so that nothing it does wrong reaches the device owner's
+    /// handler of uncaptured errors.
+    ///
+    /// In a browser the outcome arrives later; it is then kept for [`Guarded::settle`].
+    pub(crate) fn scoped<T>(
+        &self,
+        what: impl Into<String>,
+        make: impl FnOnce(&wgpu::Device) -> T,
+    ) -> Result<T> {
+        self.alive()?;
+        let what = what.into();
+        let scopes = [
+            wgpu::ErrorFilter::OutOfMemory,
+            wgpu::ErrorFilter::Validation,
+            wgpu::ErrorFilter::Internal,
+        ]
+        .map(|filter| self.device.push_error_scope(filter));
+        let made = make(&self.device);
+        // Scopes form a stack: the last one pushed is popped first.
+        let [memory, validation, internal] = scopes;
+        let outcomes = [internal.pop().boxed(), validation.pop().boxed(), memory.pop().boxed()];
+        let lost = Arc::clone(&self.lost);
+        let mut outcome = async move {
+            let mut first = None;
+            for error in outcomes {
+                let error = error.await;
+                first = first.or_else(|| error.map(|error| translate(&what, error, &lost)));
+            }
+            first
+        }
+        .boxed();
+        match (&mut outcome).now_or_never() {
+            Some(Some(error)) => return Err(error),
+            Some(None) => {}
+            None => self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(outcome),
+        }
+        Ok(made)
+    }
+
+    /// Waits for every scope that is still open and reports the first error.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        let pending =
+            std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut first = None;
+        for outcome in pending {
+            let error = outcome.await;
+            first = first.or(error);
+        }
+        first.map_or_else(|| self.alive(), Err)
+    }
+}
+
+fn translate(what: &str, error: wgpu::Error, lost: &OnceLock<String>) -> Error {
+    if let Some(reason) = lost.get() {
+        return Error::DeviceLost { reason: reason.clone() };
+    }
+    let what = what.to_owned();
+    match error {
+        wgpu::Error::OutOfMemory { source } => {
+            Error::OutOfMemory { what, message: source.to_string() }
+        }
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            Error::Validation { what, message: description }
+        }
+    }
+}

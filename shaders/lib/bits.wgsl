@@ -1,0 +1,11 @@
+// Bit selection and rotation.
+
+// Bits of `a` where the mask is set, bits of `b` elsewhere; one instruction on most GPUs.
+fn pick(mask: u32, a: u32, b: u32) -> u32 {
+    return (a & mask) | (b & ~mask);
+}
+
+// `by` must be 1..=31: a shift by 32 is not defined the same way everywhere.
+fn rotate_left(x: u32, by: u32) -> u32 {
+    return (x << by) | (x >> (32u - by));
+}

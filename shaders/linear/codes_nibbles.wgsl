@@ -1,0 +1,47 @@
+// Codes of 32 weights from 3 or 4 planes. Siblings: codes_pairs.wgsl, codes_bytes.wgsl.
+
+struct Planes {
+    q0: u32,
+    q1: u32,
+    q2: u32,
+    q3: u32,
+}
+
+// The top BITS bits of nibble t: x0 weight 2t, x2 weight 2t + 1, x1 weight 16 + 2t, x3 17 + 2t.
+struct Codes {
+    x0: u32,
+    x1: u32,
+    x2: u32,
+    x3: u32,
+}
+
+fn fetch(at: u32) -> Planes {
+    let step = params.plane_words;
+    let q2 = planes[at + 2u * step];
+    var q3 = q2;
+    if BITS >= 4u {
+        q3 = planes[at + 3u * step];
+    }
+    return Planes(planes[at], planes[at + step], q2, q3);
+}
+
+fn assemble(q: Planes) -> Codes {
+    let a0 = pick(0xaaaaaaaau, q.q0, q.q1);
+    let a1 = pick(0x55555555u, q.q0, q.q1);
+    let b0 = pick(0xaaaaaaaau, q.q2, q.q3);
+    let b1 = pick(0x55555555u, q.q2, q.q3);
+    return Codes(
+        pick(0xccccccccu, a0, b0),
+        rotate_left(pick(0x66666666u, a1, b1), 1u),
+        rotate_left(pick(0x33333333u, a0, b0), 2u),
+        rotate_left(pick(0x99999999u, a1, b1), 3u),
+    );
+}
+
+// Codes of weights 4k .. 4k + 3 of the word.
+fn quad(codes: Codes, k: u32) -> vec4<u32> {
+    let shift = 8u * (k & 3u) + 4u - BITS;
+    let even = select(codes.x0, codes.x1, k >= 4u) >> shift;
+    let odd = select(codes.x2, codes.x3, k >= 4u) >> shift;
+    return vec4<u32>(even, odd, even >> 4u, odd >> 4u) & vec4<u32>(LEVELS - 1u);
+}

@@ -1,0 +1,141 @@
+//! What a device can do, and what a launch asks of it.
+
+use crate::{Error, Result};
+
+/// A device's features and limits as plain data.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Caps {
+    /// Shaders may use f16 arithmetic.
+    pub f16: bool,
+    /// Shaders may use subgroup operations.
+    pub subgroups: bool,
+    /// Smallest subgroup that a shader may meet; 0 when unknown.
+    pub subgroup_min: u32,
+    /// Largest subgroup that a shader may meet; 0 when unknown.
+    pub subgroup_max: u32,
+    /// Bytes of the largest storage binding.
+    pub max_binding_bytes: u64,
+    /// Bytes of the largest buffer.
+    pub max_buffer_bytes: u64,
+    /// Storage buffers that one shader may bind.
+    pub max_storage_buffers: u32,
+    /// Bytes of workgroup memory.
+    pub max_workgroup_bytes: u32,
+    /// Invocations of one workgroup.
+    pub max_invocations: u32,
+    /// Workgroups in one dimension of a dispatch.
+    pub max_groups: u32,
+    /// Offsets of storage bindings must be multiples of this.
+    pub storage_alignment: u32,
+}
+
+impl Caps {
+    /// WebGPU's default limits and no feature: what every conforming device offers.
+    pub const fn webgpu() -> Self {
+        Self {
+            f16: false,
+            subgroups: false,
+            subgroup_min: 0,
+            subgroup_max: 0,
+            max_binding_bytes: 128 << 20,
+            max_buffer_bytes: 256 << 20,
+            max_storage_buffers: 8,
+            max_workgroup_bytes: 16 << 10,
+            max_invocations: 256,
+            max_groups: 65_535,
+            storage_alignment: 256,
+        }
+    }
+
+    /// Bytes that fit one storage binding, whichever limit is smaller.
+    ///
+    /// Element indices are `u32` and drivers clamp at `2^31 - 1` bytes, so that is a limit too;
+    /// the result is a multiple of 4 because binding sizes have to be.
+    pub fn bindable_bytes(&self) -> u64 {
+        self.max_binding_bytes.min(self.max_buffer_bytes).min((1 << 31) - 1) & !3
+    }
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self::webgpu()
+    }
+}
+
+/// What one launch asks of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Needs {
+    /// f16 arithmetic.
+    pub f16: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// Bytes of workgroup memory.
+    pub workgroup_bytes: u32,
+    /// Invocations of one workgroup.
+    pub invocations: u32,
+    /// Storage buffers bound at once.
+    pub storage_buffers: u32,
+    /// Bytes of the largest storage binding.
+    pub binding_bytes: u64,
+}
+
+impl Needs {
+    /// Whether a device offers all of this.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] naming the first thing that is missing, or
+    /// [`Error::BindingTooLarge`].
+    pub fn check(&self, kernel: &str, caps: &Caps) -> Result<()> {
+        let flags = [
+            (self.f16 && !caps.f16, "f16 arithmetic"),
+            (self.subgroups && !caps.subgroups, "subgroup operations"),
+        ];
+        if let Some((_, name)) = flags.iter().find(|(missing, _)| *missing) {
+            return Err(Error::unsupported(kernel, format!("the device has no {name}")));
+        }
+        let counts = [
+            (self.workgroup_bytes, caps.max_workgroup_bytes, "bytes of workgroup memory"),
+            (self.invocations, caps.max_invocations, "invocations a workgroup"),
+            (self.storage_buffers, caps.max_storage_buffers, "storage buffers"),
+        ];
+        if let Some((need, have, name)) = counts.iter().find(|(need, have, _)| need > have) {
+            let why = format!("it needs {need} {name}, the device has {have}");
+            return Err(Error::unsupported(kernel, why));
+        }
+        if self.binding_bytes > caps.bindable_bytes() {
+            return Err(Error::BindingTooLarge {
+                what: kernel.to_owned(),
+                bytes: self.binding_bytes,
+                limit: caps.bindable_bytes(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_feature_and_a_low_limit_are_named() {
+        let caps = Caps::webgpu();
+        let fits = Needs { workgroup_bytes: 16 << 10, invocations: 256, ..Needs::default() };
+        fits.check("k", &caps).unwrap();
+        let message = |needs: Needs| needs.check("k", &caps).unwrap_err().to_string();
+        assert!(message(Needs { f16: true, ..fits }).contains("no f16"));
+        assert!(message(Needs { subgroups: true, ..fits }).contains("no subgroup"));
+        assert!(message(Needs { invocations: 257, ..fits }).contains("257 invocations"));
+        let large = Needs { binding_bytes: (128 << 20) + 4, ..fits };
+        assert!(matches!(large.check("k", &caps), Err(Error::BindingTooLarge { .. })));
+    }
+
+    #[test]
+    fn bindings_stay_below_two_gibibytes_and_whole_words() {
+        let caps =
+            Caps { max_binding_bytes: u64::MAX, max_buffer_bytes: u64::MAX, ..Caps::webgpu() };
+        assert_eq!(caps.bindable_bytes(), (1 << 31) - 4);
+    }
+}

@@ -1,0 +1,114 @@
+//! What all kernels over bit-plane weights have in common: parameters, parts, operands.
+
+use super::{BitplaneLayout, TableElement};
+use crate::launch::{Knobs, Operand, Part, Reduce, part};
+use crate::{Caps, Error, Result};
+use std::fmt::Write as _;
+
+/// Mirrors `Params` of `bitplane_weights.wgsl`.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct Params {
+    pub(super) rows: u32,
+    pub(super) piece_row: u32,
+    pub(super) matrix_row: u32,
+    pub(super) cols: u32,
+    pub(super) words: u32,
+    pub(super) plane_words: u32,
+    pub(super) stride: u32,
+    pub(super) bias: u32,
+}
+
+/// Number of the planes' binding.
+pub const PLANES: u32 = 1;
+/// Number of the tables' binding.
+pub const TABLES: u32 = 2;
+
+/// Knobs with every default filled in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) workgroup: u32,
+    pub(super) rows: u32,
+    pub(super) reduce: Reduce,
+}
+
+impl Shape {
+    /// 64 lanes and 4 rows use the activations of a word four times and keep the tables of
+    /// 8-bit rows at 4 KiB, a quarter of WebGPU's workgroup memory.
+    pub(super) fn new(kernel: &str, caps: &Caps, knobs: &Knobs) -> Result<Self> {
+        let workgroup = knobs.workgroup.unwrap_or(64);
+        if !workgroup.is_power_of_two() || workgroup < 8 || workgroup > caps.max_invocations {
+            let limit = format!("the powers of two in 8..={}", caps.max_invocations);
+            return Err(Error::range(format!("workgroup of {kernel}"), limit, workgroup));
+        }
+        let rows = knobs.rows.unwrap_or(4);
+        if !matches!(rows, 2 | 4 | 8) {
+            return Err(Error::range(format!("rows a workgroup of {kernel}"), "2, 4, 8", rows));
+        }
+        let default = if caps.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
+        let reduce = knobs.reduce.unwrap_or(default);
+        if reduce == Reduce::Subgroup && !caps.subgroups {
+            return Err(Error::unsupported(kernel, "the device has no subgroup operations"));
+        }
+        Ok(Self { workgroup, rows, reduce })
+    }
+
+    pub(super) fn preamble(&self, bits: u8) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "const BITS: u32 = {bits}u;");
+        let _ = writeln!(text, "const ROWS: u32 = {}u;", self.rows);
+        text
+    }
+
+    pub(super) fn table_bytes(&self, bits: u8) -> u32 {
+        (self.rows << bits) * 4
+    }
+}
+
+/// The parts that turn planes into values, for a width and a table element.
+pub(super) fn weight_parts(layout: &BitplaneLayout, bits: u8) -> [Part; 5] {
+    [
+        part!("lib/bits.wgsl"),
+        part!("lib/half.wgsl"),
+        part!("linear/bitplane_weights.wgsl"),
+        match bits {
+            2 => part!("linear/codes_pairs.wgsl"),
+            3 | 4 => part!("linear/codes_nibbles.wgsl"),
+            _ => part!("linear/codes_bytes.wgsl"),
+        },
+        match layout.table() {
+            TableElement::F16 => part!("linear/table_f16.wgsl"),
+            TableElement::F32 => part!("linear/table_f32.wgsl"),
+        },
+    ]
+}
+
+/// The planes and tables of one piece at one width.
+pub(super) fn weight_operands(
+    layout: &BitplaneLayout,
+    piece: u32,
+    rows: usize,
+    bits: u8,
+) -> [Operand; 2] {
+    let (offset, bytes) = layout.table_span(rows, bits);
+    let planes = layout.plane_bytes(rows, bits);
+    [
+        Operand { binding: PLANES, piece, offset: 0, bytes: planes },
+        Operand { binding: TABLES, piece, offset, bytes },
+    ]
+}
+
+/// Bytes of a tensor that is bound whole; binding sizes are multiples of 4.
+pub(super) fn whole(what: &str, elements: usize, bytes_each: usize, caps: &Caps) -> Result<u64> {
+    let bytes = (elements as u64).saturating_mul(bytes_each as u64).next_multiple_of(4);
+    let limit = caps.bindable_bytes();
+    if bytes > limit {
+        return Err(Error::BindingTooLarge { what: what.to_owned(), bytes, limit });
+    }
+    Ok(bytes)
+}
+
+/// A size as the shaders count it.
+pub(super) fn count(what: &str, value: usize) -> Result<u32> {
+    u32::try_from(value).map_err(|_| Error::range(what, format!("0..={}", u32::MAX), value))
+}

@@ -1,0 +1,157 @@
+//! The per-row tables of a layer, one set for every width that is shipped.
+
+use super::TableElement;
+use crate::{Error, Result};
+use half::f16;
+
+/// Entries of all rows' tables at one width, row-major `[rows, 2^bits]`.
+#[derive(Debug, Clone, PartialEq)]
+enum Entries {
+    F16(Vec<f16>),
+    F32(Vec<f32>),
+}
+
+/// Tables for some of the widths 2 to 8; `table(b)` is `[rows, 2^b]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tables {
+    element: TableElement,
+    rows: usize,
+    /// Indexed by width.
+    by_bits: [Option<Entries>; 9],
+}
+
+impl Tables {
+    /// No tables yet.
+    pub fn new(element: TableElement, rows: usize) -> Self {
+        Self { element, rows, by_bits: Default::default() }
+    }
+
+    /// Adds the tables of one width, `[rows, 2^bits]`, from values that the element can hold.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for a width outside 2..=8, [`Error::Shape`] for a wrong length,
+    /// [`Error::Value`] for an entry that is not finite or that rounds to infinity.
+    pub fn insert(&mut self, bits: u8, values: &[f32]) -> Result<()> {
+        let entries = match self.element {
+            TableElement::F16 => Entries::F16(values.iter().map(|&v| f16::from_f32(v)).collect()),
+            TableElement::F32 => Entries::F32(values.to_vec()),
+        };
+        self.insert_entries(
+            bits,
+            entries,
+            values.len(),
+            "must be finite in the table's element type",
+        )
+    }
+
+    /// Adds the tables of one width from stored little-endian bytes of the element type.
+    ///
+    /// # Errors
+    /// As [`Tables::insert`].
+    pub fn insert_bytes(&mut self, bits: u8, bytes: &[u8]) -> Result<()> {
+        if bytes.len() % self.element.bytes() != 0 {
+            return Err(Error::Alignment {
+                what: format!("bytes of table {bits}"),
+                multiple: self.element.bytes() as u64,
+                value: bytes.len() as u64,
+            });
+        }
+        let count = bytes.len() / self.element.bytes();
+        let entries = match self.element {
+            TableElement::F16 => Entries::F16(bytemuck::pod_collect_to_vec(bytes)),
+            TableElement::F32 => Entries::F32(bytemuck::pod_collect_to_vec(bytes)),
+        };
+        self.insert_entries(bits, entries, count, "must be finite")
+    }
+
+    fn insert_entries(
+        &mut self,
+        bits: u8,
+        entries: Entries,
+        count: usize,
+        rule: &'static str,
+    ) -> Result<()> {
+        check_bits("table width", bits, 2, 8)?;
+        let levels = 1usize << bits;
+        if count / levels != self.rows || count % levels != 0 {
+            return Err(Error::shape(
+                format!("entries of table {bits}"),
+                format!("{} x {levels}", self.rows),
+                count,
+            ));
+        }
+        let bad = match &entries {
+            Entries::F16(v) => v.iter().position(|e| !e.is_finite()),
+            Entries::F32(v) => v.iter().position(|e| !e.is_finite()),
+        };
+        if let Some(at) = bad {
+            return Err(Error::Value {
+                what: format!("{} table {bits}", self.element.name()),
+                row: at / levels,
+                col: at % levels,
+                value: entries.value(at).into(),
+                rule,
+            });
+        }
+        self.by_bits[usize::from(bits)] = Some(entries);
+        Ok(())
+    }
+
+    /// The element type.
+    pub fn element(&self) -> TableElement {
+        self.element
+    }
+
+    /// Rows of the layer.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The widths that have tables, ascending.
+    pub fn widths(&self) -> impl Iterator<Item = u8> + '_ {
+        (2..=8u8).filter(|&b| self.by_bits[usize::from(b)].is_some())
+    }
+
+    /// The table of one row at one width, widened to f32.
+    pub fn row(&self, bits: u8, row: usize) -> Option<Vec<f32>> {
+        let entries = self.entries(bits)?;
+        let levels = 1usize << bits;
+        (row < self.rows)
+            .then(|| (row * levels..(row + 1) * levels).map(|i| entries.value(i)).collect())
+    }
+
+    /// The stored bytes of one width's tables, `[rows, 2^bits]`, little-endian.
+    pub fn bytes(&self, bits: u8) -> Option<&[u8]> {
+        Some(match self.entries(bits)? {
+            Entries::F16(v) => bytemuck::cast_slice(v),
+            Entries::F32(v) => bytemuck::cast_slice(v),
+        })
+    }
+
+    fn entries(&self, bits: u8) -> Option<&Entries> {
+        self.by_bits.get(usize::from(bits))?.as_ref()
+    }
+}
+
+impl Entries {
+    fn value(&self, at: usize) -> f32 {
+        match self {
+            Self::F16(v) => v[at].to_f32(),
+            Self::F32(v) => v[at],
+        }
+    }
+}
+
+/// `value` must lie in `low..=high`.
+pub(crate) fn check_bits(what: &str, value: u8, low: u8, high: u8) -> Result<()> {
+    if (low..=high).contains(&value) {
+        Ok(())
+    } else {
+        Err(Error::range(what, format!("{low}..={high}"), value))
+    }
+}
+
+/// The widths as text, for messages.
+pub(crate) fn list_widths(widths: impl Iterator<Item = u8>) -> String {
+    widths.map(|b| b.to_string()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,123 @@
+//! Random any-precision layers, and their bytes as a device holds them.
+
+use super::Tensor;
+use crate::Result;
+use crate::launch::Caps;
+use crate::linear::bitplane::{PLANES, TABLES};
+use crate::linear::{BitplaneLayer, BitplaneLayout, BitplaneShape, TableElement, Tables};
+use half::f16;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// Values that the tables hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    /// Between -1 and 1.
+    Ordinary,
+    /// Below the smallest normal f16, zero and negative zero among them.
+    Subnormal,
+    /// Up to the largest finite f16.
+    Huge,
+}
+
+/// Shape of a random layer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Random {
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) parent_bits: u8,
+    pub(super) table: TableElement,
+    pub(super) bias: bool,
+    pub(super) values: Values,
+}
+
+pub(super) fn generator(seed: &str) -> ChaCha8Rng {
+    let mut bytes = [0u8; 32];
+    for (i, byte) in seed.bytes().enumerate() {
+        bytes[i % 32] = bytes[i % 32].rotate_left(3) ^ byte;
+    }
+    ChaCha8Rng::from_seed(bytes)
+}
+
+/// Uniform in -1..1.
+pub(super) fn uniform(rng: &mut ChaCha8Rng) -> f32 {
+    (rng.next_u32() >> 8) as f32 / (1u32 << 23) as f32 - 1.0
+}
+
+impl Random {
+    /// The layer; codes and tables do not depend on each other, which no kernel may rely on.
+    pub(super) fn layer(&self, seed: &str) -> Result<BitplaneLayer> {
+        let mut rng = generator(seed);
+        let Self { rows, cols, parent_bits, .. } = *self;
+        let mut codes = vec![0u8; rows * cols];
+        rng.fill_bytes(&mut codes);
+        codes.iter_mut().for_each(|code| *code >>= 8 - parent_bits);
+        let mut tables = Tables::new(self.table, rows);
+        for bits in 2..=parent_bits {
+            let values: Vec<f32> = (0..rows << bits).map(|_| self.value(&mut rng)).collect();
+            tables.insert(bits, &values)?;
+        }
+        let bias = self.bias.then(|| (0..rows).map(|_| uniform(&mut rng)).collect());
+        let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits };
+        BitplaneLayer::from_codes(shape, &codes, tables, bias)
+    }
+
+    fn value(&self, rng: &mut ChaCha8Rng) -> f32 {
+        match self.values {
+            Values::Ordinary => uniform(rng),
+            Values::Subnormal => f16::from_bits((rng.next_u32() & 0x83ff) as u16).to_f32(),
+            Values::Huge => 65504.0 * uniform(rng),
+        }
+    }
+}
+
+/// The weight tensors of a layout: planes at and above `bits`, and the tables of every other
+/// width, are garbage that must change nothing.
+pub(super) fn weight_tensors(
+    layer: &BitplaneLayer,
+    layout: &BitplaneLayout,
+    bits: u8,
+) -> [Tensor; 2] {
+    let planes = layout.pieces().map(|piece| {
+        let mut words = layout.plane_piece(layer, &piece);
+        let used = layout.plane_bytes(piece.len(), bits) as usize / 4;
+        words[used..].fill(0xDEAD_BEEF);
+        bytemuck::cast_slice(&words).to_vec()
+    });
+    let tables = layout.pieces().map(|piece| {
+        let mut bytes = layout.table_piece(layer, &piece);
+        let (offset, used) = layout.table_span(piece.len(), bits);
+        let (offset, used) = (offset as usize, used as usize);
+        bytes[..offset].fill(super::POISON);
+        bytes[offset + used..].fill(super::POISON);
+        bytes.resize(bytes.len().next_multiple_of(4), super::POISON);
+        bytes
+    });
+    [
+        Tensor { binding: PLANES, pieces: planes.collect() },
+        Tensor { binding: TABLES, pieces: tables.collect() },
+    ]
+}
+
+/// A device with lower limits, so that small matrices meet the paths of large ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Squeeze {
+    /// The device as it is.
+    None,
+    /// Few workgroups in one dimension.
+    Groups(u32),
+    /// Small bindings.
+    Binding(u64),
+}
+
+impl Squeeze {
+    pub(super) fn apply(self, caps: &Caps) -> Caps {
+        let mut caps = caps.clone();
+        match self {
+            Self::None => {}
+            Self::Groups(groups) => caps.max_groups = groups,
+            Self::Binding(bytes) => caps.max_binding_bytes = bytes,
+        }
+        caps
+    }
+}

@@ -1,0 +1,112 @@
+//! The case table of `dequantize_bitplane`.
+
+use super::bitplane::{Random, Squeeze, Values, weight_tensors};
+use super::{Case, Expected, Output, Proof, Tensor};
+use crate::launch::{Caps, Knobs, Spec as _};
+use crate::linear::dequantize_bitplane::{DST, NAME, reference};
+use crate::linear::{Activation, BitplaneLayout, DequantizeBitplane, TableElement};
+use crate::{Error, Result};
+use half::f16;
+
+/// One case.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DequantizeCase {
+    rows: usize,
+    cols: usize,
+    bits: u8,
+    element: Activation,
+    table: TableElement,
+    values: Values,
+    squeeze: Squeeze,
+}
+
+const DEFAULT: DequantizeCase = DequantizeCase {
+    rows: 5,
+    cols: 1056,
+    bits: 4,
+    element: Activation::F32,
+    table: TableElement::F16,
+    values: Values::Ordinary,
+    squeeze: Squeeze::None,
+};
+
+pub(super) fn cases() -> Vec<DequantizeCase> {
+    use Activation::{F16, F32};
+    let mut all = Vec::new();
+    for bits in 2..=8 {
+        for element in [F32, F16] {
+            for (rows, cols) in [(1, 1), (7, 33), (5, 1056), (11, 4096)] {
+                all.push(DequantizeCase { rows, cols, bits, element, ..DEFAULT });
+            }
+        }
+    }
+    for element in [F32, F16] {
+        for values in [Values::Subnormal, Values::Huge] {
+            for table in [TableElement::F16, TableElement::F32] {
+                all.push(DequantizeCase { values, table, element, bits: 6, cols: 99, ..DEFAULT });
+            }
+        }
+        let table = TableElement::F32;
+        all.push(DequantizeCase { table, element, rows: 9, cols: 130, bits: 3, ..DEFAULT });
+        let squeeze = Squeeze::Groups(6);
+        all.push(DequantizeCase { squeeze, element, rows: 67, cols: 70, ..DEFAULT });
+    }
+    // Several pieces of weights, and several bindings of output within a piece.
+    for (element, cols, bytes) in [(F32, 801, 480_000), (F16, 1500, 650_000)] {
+        let squeeze = Squeeze::Binding(bytes);
+        all.push(DequantizeCase { squeeze, element, rows: 411, cols, bits: 2, ..DEFAULT });
+    }
+    all
+}
+
+impl Case for DequantizeCase {
+    fn kernel(&self) -> &'static str {
+        NAME
+    }
+
+    fn name(&self) -> String {
+        let Self { rows, cols, bits, .. } = self;
+        let mut name = format!("{rows}x{cols} b{bits} {}", self.element.name());
+        if self.table == TableElement::F32 {
+            name += " table-f32";
+        }
+        if self.values != Values::Ordinary {
+            name += &format!(" {:?}", self.values);
+        }
+        if self.squeeze != Squeeze::None {
+            name += &format!(" {:?}", self.squeeze);
+        }
+        name
+    }
+
+    fn variants(&self, _: &Caps) -> Vec<(&'static str, Knobs)> {
+        vec![("baseline", Knobs::baseline())]
+    }
+
+    fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
+        let caps = self.squeeze.apply(caps);
+        let Self { rows, cols, bits, element, table, values, .. } = *self;
+        let random = Random { rows, cols, parent_bits: 8, table, bias: false, values };
+        let layer = random.layer(&self.name())?;
+        let layout = BitplaneLayout::new(&layer, 8, &caps)?;
+        let spec = DequantizeBitplane { layout, bits, element };
+        let launches = spec.launches(&caps, knobs)?;
+        if matches!(self.squeeze, Squeeze::Binding(_))
+            && launches.len() <= spec.layout.pieces().count()
+        {
+            return Err(Error::shape("launches of a squeezed output", "several a piece", 1));
+        }
+        let dense = reference(&layer, bits, element)?;
+        let expected = match element {
+            Activation::F32 => bytemuck::cast_slice(&dense).to_vec(),
+            Activation::F16 => {
+                let dense: Vec<f16> = dense.iter().map(|&v| f16::from_f32(v)).collect();
+                bytemuck::cast_slice(&dense).to_vec()
+            }
+        };
+        let mut tensors = weight_tensors(&layer, &spec.layout, bits).to_vec();
+        tensors.push(Tensor::output(DST, spec.dst_bytes() as usize));
+        let output = Output { binding: DST, expected: Expected::Bytes(expected) };
+        Ok(Proof { launches, tensors, outputs: vec![output] })
+    }
+}

@@ -1,0 +1,256 @@
+//! The case table of `gemv_bitplane`.
+
+use super::bitplane::{Random, Squeeze, Values, generator, uniform, weight_tensors};
+use super::{Case, Expected, Output, Proof, Tensor};
+use crate::launch::{Caps, Knobs, Reduce, Spec as _};
+use crate::linear::gemv_bitplane::{BIAS, NAME, X, Y, reference};
+use crate::linear::{Activation, BitplaneLayout, GemvBitplane, TableElement};
+use crate::{Error, Result};
+use half::f16;
+
+/// What the activations are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// Between -1 and 1.
+    Random,
+    /// 1 at one column, 0 elsewhere: table entries come out unchanged.
+    OneHot(usize),
+    /// All 1: sums of rows.
+    Ones,
+    /// A few columns a thousand times larger than the rest.
+    Outliers,
+    /// Large numbers of alternating sign, which cancel.
+    Cancelling,
+    /// NaN in one column, infinity in another.
+    NotFinite,
+}
+
+/// One case.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GemvCase {
+    rows: usize,
+    cols: usize,
+    bits: u8,
+    parent_bits: u8,
+    activation: Activation,
+    table: TableElement,
+    bias: bool,
+    values: Values,
+    input: Input,
+    squeeze: Squeeze,
+    knobs: Knobs,
+}
+
+const DEFAULT: GemvCase = GemvCase {
+    rows: 5,
+    cols: 1056,
+    bits: 4,
+    parent_bits: 8,
+    activation: Activation::F32,
+    table: TableElement::F16,
+    bias: false,
+    values: Values::Ordinary,
+    input: Input::Random,
+    squeeze: Squeeze::None,
+    knobs: Knobs { workgroup: None, rows: None, reduce: None },
+};
+
+pub(super) fn cases() -> Vec<GemvCase> {
+    use Activation::{F16, F32};
+    let mut all = Vec::new();
+    // Every width meets a tail chunk, padded columns, odd rows, both activations.
+    for bits in 2..=8 {
+        for activation in [F32, F16] {
+            for (rows, cols) in [(1, 1), (7, 33), (5, 1056), (37, 4096)] {
+                let bias = rows == 7;
+                all.push(GemvCase { rows, cols, bits, activation, bias, ..DEFAULT });
+            }
+        }
+        let input = Input::OneHot(1030 + usize::from(bits));
+        all.push(GemvCase { bits, input, ..DEFAULT });
+        all.push(GemvCase { bits, input, activation: F16, rows: 9, ..DEFAULT });
+        all.push(GemvCase { bits, table: TableElement::F32, rows: 6, cols: 1000, ..DEFAULT });
+        // A parent no wider than the width: there is nothing above to be poisoned.
+        all.push(GemvCase { bits, parent_bits: bits, rows: 3, cols: 96, ..DEFAULT });
+        all.push(GemvCase { bits, rows: 3, cols: 11008, ..DEFAULT });
+    }
+    let shapes = [(2, 31), (3, 32), (4, 64), (9, 992), (6, 1024), (13, 2048 + 32), (3, 28672)];
+    for (i, (rows, cols)) in shapes.into_iter().enumerate() {
+        let bits = 2 + (i % 7) as u8;
+        all.push(GemvCase { rows, cols, bits, bias: true, ..DEFAULT });
+        all.push(GemvCase { rows, cols, bits: 10 - bits, activation: F16, ..DEFAULT });
+    }
+    for input in [Input::Ones, Input::Outliers, Input::Cancelling, Input::NotFinite] {
+        all.push(GemvCase { rows: 10, input, ..DEFAULT });
+        all.push(GemvCase { rows: 10, cols: 77, input, bits: 6, activation: F16, ..DEFAULT });
+    }
+    for values in [Values::Subnormal, Values::Huge] {
+        all.push(GemvCase { values, bits: 3, ..DEFAULT });
+        let input = Input::OneHot(17);
+        all.push(GemvCase { values, input, bits: 8, ..DEFAULT });
+        all.push(GemvCase { values, input, bits: 2, activation: F16, ..DEFAULT });
+    }
+    for (workgroup, rows) in [(8, 2), (32, 8), (128, 4), (256, 2)] {
+        let knobs = Knobs { workgroup: Some(workgroup), rows: Some(rows), reduce: None };
+        all.push(GemvCase { rows: 21, knobs, bits: 5, ..DEFAULT });
+        all.push(GemvCase { rows: 21, knobs, bits: 2, activation: F16, bias: true, ..DEFAULT });
+    }
+    // Grids of two dimensions, with few groups on a squeezed device and with many on any.
+    let squeeze = Squeeze::Groups(6);
+    all.push(GemvCase { rows: 43, squeeze, bits: 7, bias: true, ..DEFAULT });
+    let knobs = Knobs { rows: Some(2), ..Knobs::default() };
+    all.push(GemvCase { rows: 131_077, cols: 32, bits: 3, parent_bits: 3, knobs, ..DEFAULT });
+    // Layers cut into pieces.
+    for activation in [F32, F16] {
+        let squeeze = Squeeze::Binding(140_000);
+        all.push(GemvCase { rows: 411, cols: 70, squeeze, activation, bias: true, ..DEFAULT });
+    }
+    all
+}
+
+impl GemvCase {
+    fn random(&self) -> Random {
+        let Self { rows, cols, parent_bits, table, bias, values, .. } = *self;
+        Random { rows, cols, parent_bits, table, bias, values }
+    }
+
+    fn input(&self, seed: &str) -> Vec<f32> {
+        let mut rng = generator(seed);
+        let mut x: Vec<f32> = (0..self.cols).map(|_| uniform(&mut rng)).collect();
+        match self.input {
+            Input::Random => {}
+            Input::OneHot(col) => {
+                x.fill(0.0);
+                x[col % self.cols] = 1.0;
+            }
+            Input::Ones => x.fill(1.0),
+            Input::Outliers => x.iter_mut().step_by(29).for_each(|v| *v *= 1000.0),
+            Input::Cancelling => {
+                for (i, v) in x.iter_mut().enumerate() {
+                    *v = if i % 2 == 0 { 1.0 + *v / 4.0 } else { -1.0 + *v / 4.0 };
+                    *v *= 300.0;
+                }
+            }
+            Input::NotFinite => {
+                x[3 % self.cols] = f32::NAN;
+                x[40 % self.cols] = f32::INFINITY;
+            }
+        }
+        if self.activation == Activation::F16 {
+            x.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
+        }
+        x
+    }
+
+    fn expected(&self, y: Vec<f64>, condition: Vec<f64>, workgroup: u32) -> Expected {
+        // A product passes through at most this many roundings: its own, the sums within four,
+        // of eight fours, over a lane's words, over the workgroup, and the bias.
+        let words = self.cols.div_ceil(32);
+        let depth = 1 + 4 + 8 + words.div_ceil(workgroup as usize) + workgroup.ilog2() as usize + 1;
+        let unit = f64::from(f32::EPSILON) / 2.0;
+        let gamma = depth as f64 * unit / (1.0 - depth as f64 * unit);
+        let exact = matches!(self.input, Input::OneHot(_)) && !self.bias;
+        let tolerance = y.iter().zip(condition).map(|(y, condition)| {
+            let sum = if exact { 0.0 } else { gamma * condition };
+            match self.activation {
+                Activation::F32 => sum,
+                // Rounding to f16 afterwards; half a unit of subnormals at least.
+                Activation::F16 if exact => 0.0,
+                Activation::F16 => sum + ((y.abs() + sum) / 2048.0).max(f64::powi(2.0, -25)),
+            }
+        });
+        // The house's own bound, for inputs that do not cancel; f16 outputs round once more.
+        let relative = match (self.input, self.activation) {
+            (Input::Cancelling, _) => f64::INFINITY,
+            (_, Activation::F32) => 5e-4,
+            (_, Activation::F16) => 1.5e-3,
+        };
+        let tolerance = tolerance.collect();
+        let values = match self.activation {
+            Activation::F32 => y,
+            // Beyond f16's range the output is infinite.
+            Activation::F16 => y
+                .into_iter()
+                .map(|y| if y.abs() >= 65520.0 { y.signum() * f64::INFINITY } else { y })
+                .collect(),
+        };
+        Expected::Close { element: self.activation, values, tolerance, relative }
+    }
+}
+
+impl Case for GemvCase {
+    fn kernel(&self) -> &'static str {
+        NAME
+    }
+
+    fn name(&self) -> String {
+        let Self { rows, cols, bits, parent_bits, .. } = self;
+        let mut name = format!("{rows}x{cols} b{bits}of{parent_bits} {}", self.activation.name());
+        if self.table == TableElement::F32 {
+            name += " table-f32";
+        }
+        if self.bias {
+            name += " bias";
+        }
+        if self.values != Values::Ordinary {
+            name += &format!(" {:?}", self.values);
+        }
+        if self.input != Input::Random {
+            name += &format!(" {:?}", self.input);
+        }
+        if self.squeeze != Squeeze::None {
+            name += &format!(" {:?}", self.squeeze);
+        }
+        match (self.knobs.workgroup, self.knobs.rows) {
+            (None, None) => {}
+            (workgroup, rows) => {
+                name += &format!(" {}x{}", workgroup.unwrap_or(64), rows.unwrap_or(4));
+            }
+        }
+        name
+    }
+
+    fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
+        let with = |reduce| Knobs { reduce: Some(reduce), ..self.knobs };
+        let mut variants = vec![("baseline", with(Reduce::Workgroup))];
+        if caps.subgroups {
+            variants.push(("subgroup", with(Reduce::Subgroup)));
+        }
+        variants
+    }
+
+    fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
+        let caps = self.squeeze.apply(caps);
+        let seed = self.name();
+        let layer = self.random().layer(&seed)?;
+        let layout = BitplaneLayout::new(&layer, self.parent_bits, &caps)?;
+        if matches!(self.squeeze, Squeeze::Binding(_)) && layout.pieces().count() < 2 {
+            return Err(Error::shape("pieces of a squeezed layer", "several", 1));
+        }
+        let x = self.input(&seed);
+        let product = reference(&layer, self.bits, &x, self.bias)?;
+        let spec = GemvBitplane {
+            activation: self.activation,
+            bias: self.bias,
+            ..GemvBitplane::new(layout, self.bits)
+        };
+        let launches = spec.launches(&caps, knobs)?;
+        let mut tensors = weight_tensors(&layer, &spec.layout, self.bits).to_vec();
+        if let Some(bias) = layer.bias() {
+            tensors.push(Tensor::input(BIAS, bytemuck::cast_slice(bias).to_vec()));
+        }
+        let mut x_bytes = match self.activation {
+            Activation::F32 => bytemuck::cast_slice(&x).to_vec(),
+            Activation::F16 => {
+                let x: Vec<f16> = x.iter().map(|&v| f16::from_f32(v)).collect();
+                bytemuck::cast_slice(&x).to_vec()
+            }
+        };
+        // The other half of the last word, and what follows, must not matter.
+        x_bytes.resize(x_bytes.len().next_multiple_of(4) + 64, super::POISON);
+        tensors.push(Tensor::input(X, x_bytes));
+        tensors.push(Tensor::output(Y, self.rows * self.activation.bytes()));
+        let expected = self.expected(product.y, product.condition, knobs.workgroup.unwrap_or(64));
+        Ok(Proof { launches, tensors, outputs: vec![Output { binding: Y, expected }] })
+    }
+}

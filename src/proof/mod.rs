@@ -1,0 +1,101 @@
+//! Proving kernels: one table of cases drives the tests, the doctor and other engines.
+//!
+//! A [`Case`] builds a [`Proof`] for a device: launches, the bytes of every tensor (outputs full of
+//! NaN, memory that must not be read full of garbage) and what has to come out, from the scalar
+//! reference. Whoever can run a launch can run a proof; nothing here knows a GPU API.
+
+mod bitplane;
+mod check;
+mod dequantize_bitplane;
+mod gemv_bitplane;
+
+pub use check::{Expected, Measure, Mismatch};
+
+use crate::Result;
+use crate::launch::{Caps, Knobs, Launch};
+
+/// Extra bytes behind every output, which must come back unchanged.
+pub const CANARY_BYTES: usize = 256;
+/// What outputs hold beforehand: NaN as f32, as f16, and a code no kernel writes by accident.
+pub const POISON: u8 = 0xff;
+
+/// One row of a kernel's case table.
+pub trait Case: Send + Sync {
+    /// The kernel's name.
+    fn kernel(&self) -> &'static str;
+
+    /// What is special about this case.
+    fn name(&self) -> String;
+
+    /// The variants to prove on such a device: name and knobs.
+    fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)>;
+
+    /// Inputs, launches and the expected outputs.
+    ///
+    /// # Errors
+    /// When the case cannot be described on such a device, which is a finding in itself.
+    fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof>;
+}
+
+/// Everything needed to run a case once and judge it.
+#[derive(Debug, Clone)]
+pub struct Proof {
+    /// The launches, in order.
+    pub launches: Vec<Launch>,
+    /// Every tensor by binding number, outputs included.
+    pub tensors: Vec<Tensor>,
+    /// What has to come out.
+    pub outputs: Vec<Output>,
+}
+
+/// The initial bytes of a tensor, one buffer a piece.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// The binding's number.
+    pub binding: u32,
+    /// Bytes of each piece.
+    pub pieces: Vec<Vec<u8>>,
+}
+
+/// What a tensor has to hold afterwards.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The binding's number; outputs have one piece.
+    pub binding: u32,
+    /// The contents before the canary.
+    pub expected: Expected,
+}
+
+impl Tensor {
+    fn input(binding: u32, bytes: Vec<u8>) -> Self {
+        Self { binding, pieces: vec![bytes] }
+    }
+
+    /// An output of `bytes` bytes, poisoned, with the canary behind it.
+    fn output(binding: u32, bytes: usize) -> Self {
+        Self::input(binding, vec![POISON; bytes.next_multiple_of(4) + CANARY_BYTES])
+    }
+}
+
+impl Output {
+    /// Judges the bytes that came back, canary included.
+    ///
+    /// # Errors
+    /// [`Mismatch`] at the first wrong element.
+    pub fn verify(&self, bytes: &[u8]) -> Result<Measure, Mismatch> {
+        let length = bytes.len().saturating_sub(CANARY_BYTES);
+        let (contents, canary) = bytes.split_at(length);
+        if let Some(at) = canary.iter().position(|&byte| byte != POISON) {
+            return Err(Mismatch::Overrun { byte: length + at });
+        }
+        self.expected.verify(contents)
+    }
+}
+
+/// Every case of every kernel.
+pub fn cases() -> Vec<Box<dyn Case>> {
+    let mut all: Vec<Box<dyn Case>> = Vec::new();
+    all.extend(gemv_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
+    all
+}

@@ -1,0 +1,94 @@
+//! Every kernel x variant x device x case, against the scalar reference.
+//!
+//! Devices are all adapters found, each with its own features and limits, masked to WebGPU's
+//! baseline, and without bounds checks in the shaders. `FEWBYTES_REQUIRE_ADAPTERS` lists, by commas,
+//! words that must each occur in some adapter's description: CI names the software adapters there.
+#![allow(unsafe_code)]
+
+use fewbytes::proof::{Case, cases};
+use fewbytes_wgpu::{Context, Features, adapters, describe, prove};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::sync::Arc;
+
+/// How a device is opened.
+#[derive(Clone, Copy)]
+enum Mode {
+    Full,
+    Masked,
+    Unchecked,
+}
+
+fn open(adapter: &wgpu::Adapter, mode: Mode) -> fewbytes::Result<Context> {
+    let features = match mode {
+        Mode::Full | Mode::Unchecked => Features::Full,
+        Mode::Masked => Features::Baseline,
+    };
+    let ctx = pollster::block_on(Context::open_on(adapter, features))?;
+    Ok(match mode {
+        // SAFETY: the proofs bind what their launches ask for, and their codes are masked.
+        Mode::Unchecked => unsafe { ctx.trust_sizes() },
+        Mode::Full | Mode::Masked => ctx,
+    })
+}
+
+fn trials_on(ctx: &Arc<Context>, device: &str, table: &[Arc<dyn Case>]) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for case in table {
+        for (variant, knobs) in case.variants(ctx.caps()) {
+            let name = format!("{}::{variant}::{device}::{}", case.kernel(), case.name());
+            let (ctx, case) = (Arc::clone(ctx), Arc::clone(case));
+            trials.push(Trial::test(name, move || match prove(&ctx, &*case, &knobs) {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(mismatch)) => Err(Failed::from(mismatch)),
+                Err(error) => Err(Failed::from(error)),
+            }));
+        }
+    }
+    trials
+}
+
+fn main() {
+    env_logger::init();
+    let arguments = Arguments::from_args();
+    let table: Vec<Arc<dyn Case>> = cases().into_iter().map(Arc::from).collect();
+    let found = pollster::block_on(adapters());
+    let names: Vec<String> = found.iter().map(|a| describe(&a.get_info())).collect();
+
+    let mut trials = Vec::new();
+    let required = std::env::var("FEWBYTES_REQUIRE_ADAPTERS").unwrap_or_default();
+    let required: Vec<String> =
+        required.split(',').map(str::to_lowercase).filter(|word| !word.is_empty()).collect();
+    for word in required {
+        let there = names.iter().any(|name| name.to_lowercase().contains(&word));
+        let names = names.clone();
+        trials.push(Trial::test(format!("adapter::{word}"), move || {
+            if there { Ok(()) } else { Err(format!("no adapter {word:?} among {names:?}").into()) }
+        }));
+    }
+    let any = !names.is_empty();
+    trials.push(Trial::test("adapter::any", move || {
+        if any {
+            Ok(())
+        } else {
+            Err("no Vulkan, Metal or DX12 adapter: run `cargo xtask test`, which installs one"
+                .into())
+        }
+    }));
+    for (adapter, name) in found.iter().zip(&names) {
+        for (label, mode) in
+            [("full", Mode::Full), ("masked", Mode::Masked), ("unchecked", Mode::Unchecked)]
+        {
+            match open(adapter, mode) {
+                Ok(ctx) => {
+                    let device = format!("{} {label}", adapter.get_info().name);
+                    trials.extend(trials_on(&Arc::new(ctx), &device, &table));
+                }
+                Err(error) => trials
+                    .push(Trial::test(format!("adapter::{name} {label}"), move || {
+                        Err(format!("the device cannot be opened: {error}").into())
+                    })),
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit();
+}
