@@ -1,0 +1,89 @@
+//! The seed: exact weighted one-dimensional k-means by dynamic programming.
+
+use super::argmin::{Inverses, best_start};
+use super::prefix::Row;
+
+/// Reusable memory of the dynamic program.
+#[derive(Default)]
+pub(super) struct Seeder {
+    /// Least cost of the first `j` values in the clusters so far.
+    cost: Vec<f64>,
+    /// The same with one cluster less.
+    before: Vec<f64>,
+    /// Start of the last cluster, `layers x (values + 1)`.
+    opt: Vec<u32>,
+}
+
+impl Seeder {
+    /// Fills `borders` (`k + 1` of them, first 0, last `row.len()`) with the runs of least total
+    /// cost. A row of no more than `k` distinct values gets one run each and empty runs after.
+    ///
+    /// With `D_q[j]` the least cost of the first `j` values in `q` runs,
+    /// `D_q[j] = min_i D_(q-1)[i] + cost(i, j)`. The best `i` never decreases with `j`, nor with
+    /// `q`, so each layer is filled coarse to fine with every search fenced in by its neighbours:
+    /// O(k n log n), see arXiv 2412.15295 and the works it builds on.
+    pub(super) fn exact(&mut self, row: &Row, inverses: &Inverses, borders: &mut [u32]) {
+        let (n, k) = (row.len(), borders.len() - 1);
+        if n <= k || k == 1 {
+            one_value_each(n, borders);
+            return;
+        }
+        let width = n + 1;
+        self.opt.resize(self.opt.len().max((k + 1) * width), 0);
+        for costs in [&mut self.cost, &mut self.before] {
+            costs.resize(costs.len().max(width), 0.0);
+        }
+        for j in 1..=n {
+            self.cost[j] = row.cost(0, j);
+        }
+        self.opt[width..2 * width].fill(0);
+        for q in 2..k {
+            std::mem::swap(&mut self.cost, &mut self.before);
+            // Later runs need one value each.
+            self.layer(row, inverses, q, n - (k - q));
+        }
+        borders[0] = 0;
+        borders[k] = n as u32;
+        let from = (self.opt[(k - 1) * width + n] as usize).max(k - 1);
+        let mut end = best_start(row, inverses, &self.cost, (from, n), n).0;
+        for q in (1..k).rev() {
+            borders[q] = end as u32;
+            end = self.opt[q * width + end] as usize;
+        }
+    }
+
+    /// Fills layer `q` for the prefixes `q..=top`, and `opt` one further as the next layer's fence.
+    fn layer(&mut self, row: &Row, inverses: &Inverses, q: usize, top: usize) {
+        let width = row.len() + 1;
+        let (past, here) = self.opt.split_at_mut(q * width);
+        let (past, here) = (&past[(q - 1) * width..], &mut here[..width]);
+        let count = top - q + 1;
+        // Largest power of two that fits, then halves: at each stride both neighbours one stride
+        // away are known, if they exist.
+        let mut stride = 1 << count.ilog2();
+        while stride > 0 {
+            for at in (stride - 1..count).step_by(2 * stride) {
+                let j = q + at;
+                let left = if at >= stride { here[j - stride] } else { 0 };
+                let from = (left.max(past[j]) as usize).max(q - 1);
+                let to =
+                    if at + stride < count { (here[j + stride] as usize + 1).min(j) } else { j };
+                // Rounding can cross the fences where costs tie; the lower one is a legal start.
+                let to = to.max(from + 1);
+                let (i, cost) = best_start(row, inverses, &self.before, (from, to), j);
+                here[j] = i as u32;
+                self.cost[j] = cost;
+            }
+            stride /= 2;
+        }
+        here[top + 1] = here[top];
+    }
+}
+
+/// One run for each of the `n <= k` values, then empty ones.
+pub(super) fn one_value_each(n: usize, borders: &mut [u32]) {
+    let last = borders.len() - 1;
+    for (q, border) in borders.iter_mut().enumerate() {
+        *border = if q == last { n as u32 } else { q.min(n) as u32 };
+    }
+}
