@@ -26,9 +26,9 @@ fn argmin(
             at = b * LANES;
         }
     }
-    if blocks > 0 {
+    if best < f64::INFINITY {
         // Only the block is known so far. Making it anew is cheaper than keeping positions.
-        at += block(at / LANES).iter().position(|&v| v == best).unwrap_or(0);
+        at = (at..at + LANES).find(|&i| single(i) == best).unwrap_or(at);
     }
     for i in blocks * LANES..len {
         let v = single(i);
