@@ -181,7 +181,8 @@ impl Quantized {
 /// (arXiv 2402.10517 keeps zeros apart), and a row left without any is quantized without.
 ///
 /// Takes `rows * cols` bytes for the codes and `4 * rows * 2^(parent_bits + 1)` for the tables,
-/// besides some 200 bytes per column for each thread.
+/// besides some `120 + 4 * 2^seed_bits` bytes per column for each thread. With [`Method::Exact`]
+/// the time of the seed grows with `2^seed_bits`.
 ///
 /// # Errors
 /// [`Error::Layer`], naming the layer, around [`Error::Range`] when a width is outside

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::Method;
 use super::super::row::Worker;
 use super::super::split::Runs;
-use super::{cost, heavy, norm, sorted};
+use super::{centroid, cost, heavy, norm, sorted};
 
 fn loaded(x: &[f32], s: Option<&[f32]>) -> Worker {
     let mut worker = Worker::default();
@@ -192,6 +192,93 @@ fn a_spike_leaves_small_values_exact() {
         let found = seed_cost(&x, None, 8, Method::Exact);
         let least = quadratic(&rest, 7);
         assert!((found - least).abs() <= 1e-12 * least, "{found} {least}");
+    }
+}
+
+/// Nor must an offset: these differ from 1000 by a few units in the last place.
+#[test]
+fn an_offset_leaves_differences_exact() {
+    for sign in [1.0, -1.0] {
+        let unit = f32::powi(2.0, -14);
+        let x: Vec<f32> = (0..60).map(|i| sign * (1000.0 + (i * 37 % 101) as f32 * unit)).collect();
+        let s: Vec<f32> = (0..60).map(|i| 1.0 + 0.37 * (i % 7) as f32).collect();
+        for s in [None, Some(&s[..])] {
+            // The oracle sees exact integers instead.
+            let about = |p: &(f64, f64)| ((p.0 - f64::from(sign) * 1000.0) * 16384.0, p.1);
+            let all: Vec<_> = sorted(&x, s).iter().map(about).collect();
+            for k in 2..20 {
+                let found = seed_cost(&x, s, k, Method::Exact) * 16384.0 * 16384.0;
+                let least = quadratic(&all, k);
+                assert!((found - least).abs() <= 1e-12 * least, "{found} {least}");
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Runs without any weight are split as if every column weighed 1.
+    #[test]
+    fn runs_without_weight_are_split_best(idle in prop::collection::vec(1_i8..60, 3..50)) {
+        let mut x: Vec<f32> = idle.iter().map(|&v| f32::from(v)).collect();
+        let mut s = vec![0.0; x.len()];
+        x.extend([-5.0, -4.0]);
+        s.extend([1.0, 2.0]);
+        let worker = loaded(&x, Some(&s));
+        let n = worker.row.len() as u32;
+        prop_assume!(n >= 5);
+        let mut parent = Runs { borders: vec![0, 2, n], centroids: Vec::new() };
+        parent.seeded(&worker.row);
+        let all: Vec<_> = sorted(&x[..idle.len()], None);
+        let (found, mean) = (parent.centroids[1], centroid(&all));
+        prop_assert!((found - mean).abs() <= f64::EPSILON * 50.0 * mean, "{found} {mean}");
+        for method in [Method::Exact, Method::Fast] {
+            let mut child = Runs::default();
+            child.split(&worker.row, &worker.inverses, method, &parent);
+            let found = worker.row.columns(2, child.borders[3] as usize).len();
+            let least = (1..all.len())
+                .map(|d| cost(&all[..d]) + cost(&all[d..]))
+                .fold(f64::INFINITY, f64::min);
+            let found = cost(&all[..found]) + cost(&all[found..]);
+            prop_assert!((found - least).abs() <= 1e-12 * least, "{found} {least}");
+        }
+    }
+}
+
+/// Weights this small leave few digits of a run's sums: the centroid may be imprecise, but never
+/// outside its run, and exact where a single value weighs.
+#[test]
+fn centroids_stay_inside_their_runs() {
+    let x = [-1.0, 1.0, 1e4, 1e4_f32.next_up()];
+    for i in 1..500 {
+        let light = 2.8e-9 + 1e-12 * i as f32;
+        for s in [[1e-3, 3.0, light, 1e-14], [1e-3, 3.0, 1e-14, light], [1e-3, 3.0, light, 0.0]] {
+            let row = loaded(&x, Some(&s)).row;
+            let mean = row.centroid(2, 4);
+            assert!((row.x[2]..=row.x[3]).contains(&mean), "{mean}");
+            if s[3] == 0.0 {
+                assert_eq!(mean, 1e4);
+            }
+        }
+    }
+}
+
+/// Where Lloyd's steps end, no border can move: it lies between its values' midpoint neighbours.
+#[test]
+fn fast_seeds_are_fixed_points() {
+    for seed in 0..30 {
+        let (x, mut s) = heavy(seed, 60);
+        // A border among values without weight is at rest wherever it is.
+        s.iter_mut().for_each(|s| *s = s.max(1e-9));
+        for s in [None, Some(&s[..])] {
+            let mut worker = loaded(&x, s);
+            let Runs { borders, centroids } = worker.seed(Method::Fast, 8);
+            let (borders, centroids) = (borders.clone(), centroids.clone());
+            for (q, &b) in borders[1..8].iter().enumerate() {
+                let middle = f64::midpoint(centroids[q], centroids[q + 1]);
+                let (left, right) = (worker.row.x[b as usize - 1], worker.row.x[b as usize]);
+                assert!(left <= middle && middle <= right, "{left} {middle} {right}");
+            }
+        }
     }
 }
 
