@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[cfg(target_endian = "big")]
+compile_error!("packed formats and launch parameters are little-endian memory");
+
 mod error;
 pub mod launch;
 pub mod linear;

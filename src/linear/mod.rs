@@ -5,10 +5,13 @@
 
 pub mod bitplane;
 pub mod dequantize_bitplane;
+#[cfg(feature = "safetensors")]
+pub mod file;
 pub mod gemv_bitplane;
 mod layer;
 mod layout;
 mod planes;
+mod quantize;
 mod table;
 mod tables;
 mod weights;
@@ -17,6 +20,9 @@ pub use dequantize_bitplane::DequantizeBitplane;
 pub use gemv_bitplane::{Activation, GemvBitplane};
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;
+pub use quantize::{
+    Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,
+};
 pub use table::TableElement;
 pub use tables::Tables;
 pub use weights::Weights;

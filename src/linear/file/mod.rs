@@ -1,0 +1,63 @@
+//! Layers in safetensors files: our packed format, the published one, and dense weights.
+//!
+//! A packed file holds, for each layer `NAME`, the tensors `NAME.planes` (U32
+//! `[parent_bits, rows, ceil(cols / 32)]`), `NAME.table{b}` (F16 or F32 `[rows, 2^b]`) for every
+//! width that is shipped, and `NAME.bias` (F32 `[rows]`) where there is one. Its metadata entry
+//! `fewbytes` is a JSON object: `format` ("bitplane"), `version` (1), `layout` ("skew-1", the bit
+//! order within words) and `layers`, which gives every layer's shape and widths. Files come from
+//! outside: everything is checked against the tensors before it is used.
+
+mod dense;
+mod packed;
+mod reference;
+
+pub use dense::{DenseFile, DenseShape};
+pub use packed::{LayerHeader, PackedFile, save_packed, write_packed};
+pub use reference::{read_reference, write_reference};
+
+use crate::{Error, Result};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use std::path::Path;
+
+/// A tensor that must be there, of this type and shape.
+fn tensor<'a>(
+    file: &SafeTensors<'a>,
+    name: &str,
+    dtype: Dtype,
+    shape: &[usize],
+) -> Result<TensorView<'a>> {
+    let view = file
+        .tensor(name)
+        .map_err(|_| Error::format(format!("tensor {name}"), "expected in the file, not found"))?;
+    if view.dtype() != dtype || view.shape() != shape {
+        let expected = format!("{dtype:?} {shape:?}");
+        let found = format!("{:?} {:?}", view.dtype(), view.shape());
+        return Err(Error::shape(format!("tensor {name}"), expected, found));
+    }
+    Ok(view)
+}
+
+fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>> {
+    SafeTensors::deserialize(bytes)
+        .map_err(|e| Error::format(name, format!("not a safetensors file: {e}")))
+}
+
+/// A tensor of numbers, little-endian, as a view for writing.
+fn view<'a>(dtype: Dtype, shape: Vec<usize>, bytes: &'a [u8]) -> Result<TensorView<'a>> {
+    TensorView::new(dtype, shape, bytes).map_err(|e| Error::format("tensor", e.to_string()))
+}
+
+/// Writes a whole file or nothing: what stands at `path` is replaced only by a complete file.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = Path::new(&partial);
+    let written = std::fs::write(partial, bytes).and_then(|()| std::fs::rename(partial, path));
+    written.map_err(|error| {
+        // The error that matters is the first one; the leftover is removed if it can be.
+        let _ = std::fs::remove_file(partial);
+        io(error)
+    })
+}

@@ -1,0 +1,187 @@
+//! Our packed format.
+
+use super::super::planes::words_for;
+use super::super::tables::check_bits;
+use super::super::{BitplaneLayer, BitplaneShape, TableElement, Tables};
+use super::{open, replace, tensor, view};
+use crate::{Error, Result};
+use safetensors::{Dtype, SafeTensors};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+const FORMAT: &str = "bitplane";
+const VERSION: u32 = 1;
+const LAYOUT: &str = "skew-1";
+/// Metadata entry.
+const ENTRY: &str = "fewbytes";
+
+/// What a packed file says of one layer.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerHeader {
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs.
+    pub cols: usize,
+    /// Narrowest width.
+    pub seed_bits: u8,
+    /// Widest width.
+    pub parent_bits: u8,
+    /// Widths that have tables, ascending.
+    pub widths: Vec<u8>,
+    /// `"f16"` or `"f32"`.
+    pub table: TableElement,
+    /// Whether there is a bias.
+    pub bias: bool,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct FileHeader {
+    format: String,
+    version: u32,
+    layout: String,
+    layers: BTreeMap<String, LayerHeader>,
+}
+
+/// Only what says whether the rest can be understood.
+#[derive(serde::Deserialize)]
+struct Identity {
+    format: String,
+    version: u32,
+    layout: String,
+}
+
+/// A packed file in memory, or mapped into it. Layers are unpacked one by one.
+pub struct PackedFile<'a> {
+    tensors: SafeTensors<'a>,
+    layers: BTreeMap<String, LayerHeader>,
+}
+
+impl<'a> PackedFile<'a> {
+    /// Reads the header; `name` stands for the file in errors.
+    ///
+    /// # Errors
+    /// [`Error::Format`] when this is not a packed file or one of another version or layout.
+    pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self> {
+        let tensors = open(name, bytes)?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes)
+            .map_err(|e| Error::format(name, format!("not a safetensors file: {e}")))?;
+        let text = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
+        let text = text.ok_or_else(|| {
+            Error::format(name, format!("metadata entry {ENTRY:?} expected, not found"))
+        })?;
+        let broken = |e: serde_json::Error| Error::format(name, format!("metadata {ENTRY:?}: {e}"));
+        let identity: Identity = serde_json::from_str(text).map_err(broken)?;
+        let found = (identity.format.as_str(), identity.version, identity.layout.as_str());
+        if found != (FORMAT, VERSION, LAYOUT) {
+            let message = format!("expected {:?}, found {found:?}", (FORMAT, VERSION, LAYOUT));
+            return Err(Error::format(name, message));
+        }
+        let header: FileHeader = serde_json::from_str(text).map_err(broken)?;
+        Ok(Self { tensors, layers: header.layers })
+    }
+
+    /// Every layer's name and header, by name.
+    pub fn layers(&self) -> impl Iterator<Item = (&str, &LayerHeader)> {
+        self.layers.iter().map(|(name, header)| (name.as_str(), header))
+    }
+
+    /// Unpacks one layer.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] around [`Error::Format`] or [`Error::Shape`] when tensors are missing or
+    /// differ from the header, and around whatever [`BitplaneLayer::from_planes`] finds.
+    pub fn layer(&self, name: &str) -> Result<BitplaneLayer> {
+        self.unpack(name).map_err(|e| e.in_layer(name))
+    }
+
+    fn unpack(&self, name: &str) -> Result<BitplaneLayer> {
+        let header = self
+            .layers
+            .get(name)
+            .ok_or_else(|| Error::format("layer", "the file has no layer of this name"))?;
+        let LayerHeader { rows, cols, seed_bits, parent_bits, table, .. } = *header;
+        check_bits("parent bits", parent_bits, 2, 8)?;
+        let shape = [usize::from(parent_bits), rows, words_for(cols)];
+        let planes = tensor(&self.tensors, &format!("{name}.planes"), Dtype::U32, &shape)?;
+        let mut tables = Tables::new(table, rows);
+        for &bits in &header.widths {
+            check_bits("table width", bits, seed_bits, parent_bits)?;
+            let shape = [rows, 1 << bits];
+            let view = tensor(&self.tensors, &format!("{name}.table{bits}"), dtype(table), &shape)?;
+            tables.insert_bytes(bits, view.data())?;
+        }
+        let bias = match header.bias {
+            false => None,
+            true => {
+                let view = tensor(&self.tensors, &format!("{name}.bias"), Dtype::F32, &[rows])?;
+                Some(bytemuck::pod_collect_to_vec(view.data()))
+            }
+        };
+        let shape = BitplaneShape { rows, cols, seed_bits, parent_bits };
+        let planes = bytemuck::pod_collect_to_vec(planes.data());
+        BitplaneLayer::from_planes(shape, planes, tables, bias)
+    }
+}
+
+/// The bytes of a packed file.
+///
+/// # Errors
+/// [`Error::Format`] when two layers have one name.
+pub fn write_packed(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
+    let mut headers = BTreeMap::new();
+    let mut tensors = Vec::new();
+    for &(name, layer) in layers {
+        let (rows, table) = (layer.rows(), layer.table_element());
+        let widths: Vec<u8> = layer.tables().widths().collect();
+        let shape = vec![layer.parent_bits().into(), rows, layer.words()];
+        let planes = view(Dtype::U32, shape, bytemuck::cast_slice(layer.planes()))?;
+        tensors.push((format!("{name}.planes"), planes));
+        for &bits in &widths {
+            let bytes = layer.tables().bytes(bits).unwrap_or_default();
+            let table = view(dtype(table), vec![rows, 1 << bits], bytes)?;
+            tensors.push((format!("{name}.table{bits}"), table));
+        }
+        if let Some(bias) = layer.bias() {
+            let bias = view(Dtype::F32, vec![rows], bytemuck::cast_slice(bias))?;
+            tensors.push((format!("{name}.bias"), bias));
+        }
+        let header = LayerHeader {
+            rows,
+            cols: layer.cols(),
+            seed_bits: layer.seed_bits(),
+            parent_bits: layer.parent_bits(),
+            widths,
+            table,
+            bias: layer.bias().is_some(),
+        };
+        if headers.insert(name.to_owned(), header).is_some() {
+            return Err(Error::format(format!("layer {name}"), "there are two of this name"));
+        }
+    }
+    let header = FileHeader {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        layout: LAYOUT.to_owned(),
+        layers: headers,
+    };
+    let text = serde_json::to_string(&header).map_err(|e| Error::format(ENTRY, e.to_string()))?;
+    let metadata = HashMap::from([(ENTRY.to_owned(), text)]);
+    safetensors::serialize(tensors, Some(metadata))
+        .map_err(|e| Error::format("packed file", e.to_string()))
+}
+
+/// Writes a packed file; an existing one is replaced only once the new one is complete.
+///
+/// # Errors
+/// As [`write_packed`], and [`Error::Io`].
+pub fn save_packed(path: &Path, layers: &[(&str, &BitplaneLayer)]) -> Result<()> {
+    replace(path, &write_packed(layers)?)
+}
+
+fn dtype(table: TableElement) -> Dtype {
+    match table {
+        TableElement::F16 => Dtype::F16,
+        TableElement::F32 => Dtype::F32,
+    }
+}

@@ -1,0 +1,103 @@
+//! The published layout of Any-Precision LLM, as safetensors.
+//!
+//! A layer `NAME` is `NAME.qweight` (I32 `[parent_bits, rows, cols / 32]`), `NAME.lut{b}` (F16
+//! `[rows, 2^b]`) for some widths, and `NAME.bias` (F16 or F32 `[rows]`) where there is one: the
+//! tensors of the published state dictionaries under their own names. The narrowest table gives
+//! the seed width, as in those files.
+
+use super::super::{BitplaneLayer, BitplaneShape, TableElement, Tables};
+use super::{open, tensor, view};
+use crate::{Error, Result};
+use half::f16;
+use safetensors::{Dtype, SafeTensors};
+
+/// Every layer of a file in the published layout, by name.
+///
+/// # Errors
+/// [`Error::Format`] when the file is not safetensors or has no such layer, [`Error::Layer`]
+/// around what is wrong with one.
+pub fn read_reference(name: &str, bytes: &[u8]) -> Result<Vec<(String, BitplaneLayer)>> {
+    let file = open(name, bytes)?;
+    let mut layers: Vec<&str> =
+        file.names().into_iter().filter_map(|tensor| tensor.strip_suffix(".qweight")).collect();
+    layers.sort_unstable();
+    if layers.is_empty() {
+        return Err(Error::format(name, "tensors named *.qweight expected, none found"));
+    }
+    let import = |layer: &str| Ok((layer.to_owned(), import(&file, layer)?));
+    layers.into_iter().map(|layer| import(layer).map_err(|e: Error| e.in_layer(layer))).collect()
+}
+
+fn import(file: &SafeTensors<'_>, layer: &str) -> Result<BitplaneLayer> {
+    let name = format!("{layer}.qweight");
+    let shape = file.tensor(&name).map(|view| view.shape().to_vec());
+    let shape = shape.map_err(|e| Error::format(&name, e.to_string()))?;
+    let &[planes, rows, words] = shape.as_slice() else {
+        return Err(Error::shape(name, "[parent_bits, rows, cols / 32]", format!("{shape:?}")));
+    };
+    let parent_bits = u8::try_from(planes).unwrap_or(u8::MAX);
+    super::super::tables::check_bits("planes of qweight", parent_bits, 2, 8)?;
+    let cols = words.saturating_mul(32);
+    let qweight = tensor(file, &name, Dtype::I32, &shape)?;
+    let mut tables = Tables::new(TableElement::F16, rows);
+    for bits in 2..=parent_bits {
+        let name = format!("{layer}.lut{bits}");
+        if file.tensor(&name).is_ok() {
+            tables
+                .insert_bytes(bits, tensor(file, &name, Dtype::F16, &[rows, 1 << bits])?.data())?;
+        }
+    }
+    let seed_bits = tables.widths().next().unwrap_or(parent_bits);
+    let bias = match file.tensor(&format!("{layer}.bias")) {
+        Err(_) => None,
+        Ok(view) if view.dtype() == Dtype::F16 => {
+            let halves: Vec<f16> = bytemuck::pod_collect_to_vec(view.data());
+            Some(halves.into_iter().map(f16::to_f32).collect())
+        }
+        Ok(_) => {
+            let view = tensor(file, &format!("{layer}.bias"), Dtype::F32, &[rows])?;
+            Some(bytemuck::pod_collect_to_vec(view.data()))
+        }
+    };
+    let shape = BitplaneShape { rows, cols, seed_bits, parent_bits };
+    let words: Vec<u32> = bytemuck::pod_collect_to_vec(qweight.data());
+    BitplaneLayer::from_reference(shape, &words, tables, bias)
+}
+
+/// The bytes of a file in the published layout.
+///
+/// # Errors
+/// [`Error::Layer`] around [`Error::Alignment`] when `cols` is not a multiple of 32, and around
+/// [`Error::Unsupported`] for f32 tables: that layout knows neither.
+pub fn write_reference(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
+    let words: Result<Vec<_>> = layers
+        .iter()
+        .map(|(name, layer)| {
+            if layer.table_element() != TableElement::F16 {
+                let error = Error::unsupported("a table of f32", "the published layout has f16");
+                return Err(error.in_layer(name));
+            }
+            layer.to_reference().map_err(|e| e.in_layer(name))
+        })
+        .collect();
+    let words = words?;
+    let mut tensors = Vec::new();
+    for ((name, layer), words) in layers.iter().zip(&words) {
+        let rows = layer.rows();
+        let shape = vec![layer.parent_bits().into(), rows, layer.words()];
+        let qweight = view(Dtype::I32, shape, bytemuck::cast_slice(words))?;
+        tensors.push((format!("{name}.qweight"), qweight));
+        for bits in layer.tables().widths() {
+            let bytes = layer.tables().bytes(bits).unwrap_or_default();
+            tensors.push((
+                format!("{name}.lut{bits}"),
+                view(Dtype::F16, vec![rows, 1 << bits], bytes)?,
+            ));
+        }
+        if let Some(bias) = layer.bias() {
+            let bias = view(Dtype::F32, vec![rows], bytemuck::cast_slice(bias))?;
+            tensors.push((format!("{name}.bias"), bias));
+        }
+    }
+    safetensors::serialize(tensors, None).map_err(|e| Error::format("file", e.to_string()))
+}
