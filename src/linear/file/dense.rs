@@ -21,6 +21,17 @@ pub struct DenseShape {
     pub cols: usize,
 }
 
+/// Any tensor of a file, of whatever rank and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DenseTensor {
+    /// The tensor's name.
+    pub name: String,
+    /// Its element type in the words of the format: `F32`, `BF16`, `I64`.
+    pub dtype: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+}
+
 impl<'a> DenseFile<'a> {
     /// Reads the header; `name` stands for the file in errors.
     ///
@@ -28,6 +39,21 @@ impl<'a> DenseFile<'a> {
     /// [`Error::Format`] when the file is not safetensors.
     pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self> {
         Ok(Self { tensors: open(name, bytes)? })
+    }
+
+    /// Every tensor, by name: what there is besides [`DenseFile::matrices`].
+    pub fn tensors(&self) -> Vec<DenseTensor> {
+        let mut found: Vec<_> = self
+            .tensors
+            .iter()
+            .map(|(name, view)| DenseTensor {
+                name: name.to_owned(),
+                dtype: format!("{:?}", view.dtype()),
+                shape: view.shape().to_vec(),
+            })
+            .collect();
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        found
     }
 
     /// Every matrix `[rows, cols]` of floating-point numbers, by name. Tensors of another rank or

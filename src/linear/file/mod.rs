@@ -11,9 +11,9 @@ mod dense;
 mod packed;
 mod reference;
 
-pub use dense::{DenseFile, DenseShape};
+pub use dense::{DenseFile, DenseShape, DenseTensor};
 pub use packed::{LayerHeader, PackedFile, save_packed, write_packed};
-pub use reference::{read_reference, write_reference};
+pub use reference::{read_reference, save_reference, write_reference};
 
 use crate::{Error, Result};
 use safetensors::tensor::TensorView;

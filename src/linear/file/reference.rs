@@ -6,10 +6,11 @@
 //! the seed width, as in those files.
 
 use super::super::{BitplaneLayer, BitplaneShape, TableElement, Tables};
-use super::{open, tensor, view};
+use super::{open, replace, tensor, view};
 use crate::{Error, Result};
 use half::f16;
 use safetensors::{Dtype, SafeTensors};
+use std::path::Path;
 
 /// Every layer of a file in the published layout, by name.
 ///
@@ -100,4 +101,13 @@ pub fn write_reference(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
         }
     }
     safetensors::serialize(tensors, None).map_err(|e| Error::format("file", e.to_string()))
+}
+
+/// Writes a file in the published layout; an existing one is replaced only once the new one is
+/// complete.
+///
+/// # Errors
+/// As [`write_reference`], and [`Error::Io`].
+pub fn save_reference(path: &Path, layers: &[(&str, &BitplaneLayer)]) -> Result<()> {
+    replace(path, &write_reference(layers)?)
 }

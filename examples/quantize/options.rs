@@ -1,0 +1,173 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fewbytes::linear::{Method, QuantizeOptions, TableElement};
+use std::path::PathBuf;
+
+/// Quantize the matrices of a safetensors file to every width at once.
+///
+/// Every matrix (F32, F16 or BF16) becomes one packed layer: bit-planes, and a small table for
+/// each row and width. A kernel then multiplies at any width from SEED_BITS to PARENT_BITS and
+/// reads only the planes of that width. A layer is named like its tensor, without `.weight`.
+///
+/// Matrices with `embed` or `lm_head` in their names are left out unless --all is given.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quantize",
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true,
+    after_help = "PATTERN: a part of a tensor's name, or with `*` and `?` the whole name.\n\n\
+        Examples:\n  \
+        quantize model.safetensors packed.safetensors\n  \
+        quantize model.safetensors small.safetensors --seed-bits 2 --parent-bits 4\n  \
+        quantize model.safetensors mlp.safetensors --layers '*.mlp.*.weight'\n  \
+        quantize inspect packed.safetensors"
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) quantize: Option<Quantize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a packed file (ours or the published layout) and print what it holds
+    Inspect {
+        /// The packed file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quantize {
+    /// Dense weights, a safetensors file
+    pub(crate) input: PathBuf,
+    /// The packed file to write
+    pub(crate) output: PathBuf,
+
+    /// Quantize only matrices that match; may be repeated or take a list with commas
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', help_heading = "Which tensors")]
+    pub(crate) layers: Vec<String>,
+    /// Leave out matrices that match; wins over --layers
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',', help_heading = "Which tensors")]
+    pub(crate) exclude: Vec<String>,
+    /// Also quantize embeddings and output heads (`embed`, `lm_head`)
+    #[arg(long, help_heading = "Which tensors")]
+    pub(crate) all: bool,
+    /// Leave biases out. By default the vector `NAME.bias` goes with the matrix `NAME.weight`
+    #[arg(long, help_heading = "Which tensors")]
+    pub(crate) no_bias: bool,
+
+    /// Narrowest width, the one with the least error
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=8),
+        help_heading = "How")]
+    pub(crate) seed_bits: u8,
+    /// Widest width: the number of planes stored
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=8),
+        help_heading = "How")]
+    pub(crate) parent_bits: u8,
+    /// Widths that get tables, such as `3,4,8` [default: all from seed to parent]
+    #[arg(long, value_name = "BITS", value_delimiter = ',', help_heading = "How",
+        value_parser = clap::value_parser!(u8).range(2..=8))]
+    pub(crate) widths: Vec<u8>,
+    /// Lloyd's steps instead of the exact optimum: faster, some percent more error
+    #[arg(long, help_heading = "How")]
+    pub(crate) fast: bool,
+    /// Sensitivity of every weight: a safetensors file with the same names and shapes
+    #[arg(long, value_name = "FILE", help_heading = "How")]
+    pub(crate) sensitivities: Option<PathBuf>,
+
+    /// Element type of the tables
+    #[arg(long, value_enum, default_value_t = Table::F16, help_heading = "Output")]
+    pub(crate) table: Table,
+    /// Layout of the output
+    #[arg(long, value_enum, default_value_t = Format::Packed, help_heading = "Output")]
+    pub(crate) format: Format,
+    /// Replace an existing output
+    #[arg(long, help_heading = "Output")]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Table {
+    /// 2 bytes an entry
+    F16,
+    /// 4 bytes an entry, for weights beyond 65504
+    F32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Our format, which the kernels run from
+    Packed,
+    /// The tensors published with Any-Precision LLM: columns in multiples of 32, f16 tables
+    Reference,
+}
+
+impl Quantize {
+    /// The quantizer's settings; that the widths fit each other is the library's check.
+    pub(crate) fn settings(&self) -> QuantizeOptions {
+        QuantizeOptions {
+            seed_bits: self.seed_bits,
+            parent_bits: self.parent_bits,
+            method: if self.fast { Method::Fast } else { Method::Exact },
+            table: match self.table {
+                Table::F16 => TableElement::F16,
+                Table::F32 => TableElement::F32,
+            },
+        }
+    }
+
+    /// The widths that get tables, ascending.
+    pub(crate) fn shipped(&self) -> anyhow::Result<Vec<u8>> {
+        let (seed, parent) = (self.seed_bits, self.parent_bits);
+        anyhow::ensure!(seed <= parent, "--seed-bits {seed} is above --parent-bits {parent}");
+        if self.widths.is_empty() {
+            return Ok((seed..=parent).collect());
+        }
+        let mut widths = self.widths.clone();
+        widths.sort_unstable();
+        widths.dedup();
+        if let Some(b) = widths.iter().find(|b| !(seed..=parent).contains(b)) {
+            anyhow::bail!("--widths {b} is outside {seed}..={parent} (--seed-bits, --parent-bits)");
+        }
+        // Planes that no width reads would be dead weight in the file.
+        let widest = widths.last().copied().unwrap_or(parent);
+        anyhow::ensure!(
+            widest == parent,
+            "no width in --widths uses the planes above {widest}; add --parent-bits {widest}"
+        );
+        Ok(widths)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(arguments: &[&str]) -> Quantize {
+        let all = ["quantize", "in", "out"].iter().chain(arguments);
+        Cli::try_parse_from(all).unwrap().quantize.unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let inspect = Cli::try_parse_from(["quantize", "inspect", "file"]).unwrap();
+        assert!(matches!(inspect.command, Some(Command::Inspect { .. })));
+        assert!(Cli::try_parse_from(["quantize"]).is_err());
+        assert!(Cli::try_parse_from(["quantize", "in"]).is_err());
+    }
+
+    #[test]
+    fn widths_lie_between_seed_and_parent_and_use_every_plane() {
+        assert_eq!(parse(&[]).shipped().unwrap(), [3, 4, 5, 6, 7, 8]);
+        assert_eq!(parse(&["--widths", "8,4,4"]).shipped().unwrap(), [4, 8]);
+        let message = |arguments: &[&str]| parse(arguments).shipped().unwrap_err().to_string();
+        assert!(message(&["--widths", "2,8"]).contains("outside 3..=8"));
+        assert!(message(&["--widths", "3,4"]).contains("--parent-bits 4"));
+        assert!(message(&["--seed-bits", "5", "--parent-bits", "4"]).contains("above"));
+    }
+}

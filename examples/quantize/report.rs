@@ -1,0 +1,76 @@
+//! What is printed: tables, sizes, errors.
+
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
+
+/// A table with a line under its header and numbers to the right of the first `text` columns.
+pub(crate) fn table(header: Vec<String>, text: usize) -> Table {
+    let mut table = Table::new();
+    let style = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+    table.load_style(style).set_header(header);
+    for column in table.column_iter_mut().skip(text) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Bytes in words, to three digits.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB"];
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // 999.5 would be rounded to four digits.
+    while value >= 999.5 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value < 9.995 { 2 } else { usize::from(value < 99.95) };
+    format!("{value:.digits$} {}", units[unit])
+}
+
+/// Bytes as a number of KiB, for columns.
+pub(crate) fn kib(bytes: u64) -> String {
+    bytes.div_ceil(1024).to_string()
+}
+
+/// A count with its noun.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A part of a whole in percent.
+pub(crate) fn percent(part: u64, whole: u64) -> String {
+    format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+/// An error and its causes in one line. The library's errors tell their causes themselves, so one
+/// that has been told already is left out.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.as_str() {
+            "" => cause,
+            before if before.contains(&cause) => told,
+            before => format!("{before}: {cause}"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fewbytes::Error;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let sizes = [0, 1000, 1 << 20, 955 * 1024 + 512, 40 << 20, 13 << 30].map(size);
+        assert_eq!(sizes, ["0.00 KiB", "0.98 KiB", "1.00 MiB", "956 KiB", "40.0 MiB", "13.0 GiB"]);
+        assert_eq!((kib(1), kib(1024), percent(1, 3)), ("1".into(), "1".into(), "33.3 %".into()));
+    }
+
+    #[test]
+    fn a_cause_that_has_been_told_is_not_told_again() {
+        let error = Error::format("planes", "missing").in_layer("mlp");
+        let error = anyhow::Error::from(error).context("nothing was written");
+        assert_eq!(chain(&error), "nothing was written: layer mlp: planes: missing");
+    }
+}

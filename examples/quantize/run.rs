@@ -1,0 +1,197 @@
+//! From a dense file to a packed one.
+
+use crate::options::{Format, Quantize};
+use crate::select::{Chosen, Selection};
+use crate::{input, report};
+use anyhow::{Context as _, Result, ensure};
+use fewbytes::linear::file::{DenseFile, save_packed, save_reference};
+use fewbytes::linear::{
+    BitplaneLayer, QuantizeOptions, WeightError, Weights, quantize_with_progress,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// What is known of a layer once it is done.
+struct Done {
+    layer: BitplaneLayer,
+    /// One for every shipped width.
+    errors: Vec<WeightError>,
+    unweighted_rows: usize,
+    time: Duration,
+}
+
+/// Quantizes as the command line says. Everything that can be seen beforehand is checked first,
+/// and the output appears only when all of it is there.
+pub(crate) fn run(options: &Quantize) -> Result<()> {
+    let widths = options.shipped()?;
+    check_output(options)?;
+    let bytes = input::map(&options.input)?;
+    let name = options.input.display().to_string();
+    let file = DenseFile::parse(&name, &bytes)?;
+    let selection = Selection::new(&file, options)?;
+    if selection.chosen.is_empty() {
+        selection.print_skipped();
+        anyhow::bail!("nothing to quantize in {name}");
+    }
+    check_format(options, &selection)?;
+    let mapped = options.sensitivities.as_deref().map(input::map).transpose()?;
+    let sensitivities = match (&options.sensitivities, &mapped) {
+        (Some(path), Some(bytes)) => {
+            let name = path.display().to_string();
+            let file = DenseFile::parse(&name, bytes)?;
+            selection.check_sensitivities(&file).with_context(|| format!("in {name}"))?;
+            Some(file)
+        }
+        _ => None,
+    };
+    selection.print_skipped();
+
+    let settings = options.settings();
+    let bar = progress_bar(selection.rows());
+    let started = Instant::now();
+    let done: Result<Vec<Done>> = selection
+        .chosen
+        .iter()
+        .map(|chosen| {
+            bar.set_message(chosen.layer.clone());
+            one(chosen, &file, sensitivities.as_ref(), &settings, &widths, &bar)
+        })
+        .collect();
+    bar.finish_and_clear();
+    let done = done.context("nothing was written")?;
+    let time = started.elapsed();
+
+    let layers: Vec<(&str, &BitplaneLayer)> =
+        selection.chosen.iter().zip(&done).map(|(c, d)| (c.layer.as_str(), &d.layer)).collect();
+    let written = match options.format {
+        Format::Packed => save_packed(&options.output, &layers),
+        Format::Reference => save_reference(&options.output, &layers),
+    };
+    written.context("nothing was written")?;
+    print_table(&selection, &done, &widths, sensitivities.is_some());
+    let output = options.output.display();
+    let size = std::fs::metadata(&options.output).map_or(0, |m| m.len());
+    println!("\nwrote {output} ({}) in {time:.1?}", report::size(size));
+    println!("see it with: cargo run --release --example quantize -- inspect {output}");
+    Ok(())
+}
+
+fn check_output(options: &Quantize) -> Result<()> {
+    let output = &options.output;
+    let shown = output.display();
+    if output.exists() {
+        ensure!(!output.is_dir(), "{shown} is a folder");
+        let same = |path: &Path| matches!((path.canonicalize(), output.canonicalize()), (Ok(a), Ok(b)) if a == b);
+        for input in options.sensitivities.iter().chain([&options.input]) {
+            ensure!(!same(input), "{shown} is also an input; choose another output");
+        }
+        ensure!(options.force, "{shown} exists; --force replaces it");
+    }
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    ensure!(folder.is_none_or(Path::is_dir), "the folder of {shown} does not exist");
+    Ok(())
+}
+
+/// The published layout cannot hold everything; found out before the work, not after it.
+fn check_format(options: &Quantize, selection: &Selection) -> Result<()> {
+    if options.format == Format::Packed {
+        return Ok(());
+    }
+    ensure!(
+        options.table == crate::options::Table::F16,
+        "--format reference has f16 tables; leave out --table f32"
+    );
+    let odd = selection.chosen.iter().find(|c| c.shape.cols % 32 != 0);
+    if let Some(Chosen { shape, .. }) = odd {
+        anyhow::bail!(
+            "--format reference needs columns in multiples of 32, and {} is {} x {}; --exclude it \
+             or use --format packed",
+            shape.name,
+            shape.rows,
+            shape.cols
+        );
+    }
+    Ok(())
+}
+
+/// Over the rows of all layers; indicatif shows nothing where stderr is not a terminal.
+fn progress_bar(rows: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows, {eta} left  {wide_msg}");
+    let bar = ProgressBar::new(rows as u64);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+fn one(
+    chosen: &Chosen,
+    file: &DenseFile<'_>,
+    sensitivities: Option<&DenseFile<'_>>,
+    settings: &QuantizeOptions,
+    widths: &[u8],
+    bar: &ProgressBar,
+) -> Result<Done> {
+    let started = Instant::now();
+    let (tensor, rows, cols) = (&chosen.shape.name, chosen.shape.rows, chosen.shape.cols);
+    let values = file.values(tensor)?;
+    let sensitivities = sensitivities.map(|file| file.values(tensor)).transpose()?;
+    let weights = Weights::new(&chosen.layer, rows, cols, &values, sensitivities.as_deref())?;
+    let mut quantized = quantize_with_progress(&weights, settings, &|_| bar.inc(1))?;
+    quantized.tables.retain(|(bits, _)| widths.contains(bits));
+    let errors = widths.iter().map(|&bits| quantized.error(&weights, bits));
+    let errors = errors.collect::<Result<_, _>>()?;
+    let bias = chosen.bias.as_ref().map(|name| file.values(name)).transpose()?;
+    let layer = quantized.pack(bias).map_err(|e| e.in_layer(&chosen.layer))?;
+    let unweighted_rows = quantized.report.unweighted_rows;
+    Ok(Done { layer, errors, unweighted_rows, time: started.elapsed() })
+}
+
+fn print_table(selection: &Selection, done: &[Done], widths: &[u8], weighted: bool) {
+    let kind = if weighted { "sensitivity-weighted" } else { "relative" };
+    println!("{kind} error of the weights, in percent, at every width:\n");
+    let mut header: Vec<String> = ["layer", "shape"].map(String::from).to_vec();
+    header.extend(widths.iter().map(|b| format!("{b} bits")));
+    header.extend(["bias", "f16", "packed", "time"].map(String::from));
+    let mut table = report::table(header, 2);
+    let (mut dense_all, mut packed_all) = (0, 0);
+    for (chosen, done) in selection.chosen.iter().zip(done) {
+        let (dense, packed) = (dense_bytes(chosen), packed_bytes(&done.layer));
+        (dense_all, packed_all) = (dense_all + dense, packed_all + packed);
+        let shape = format!("{} x {}", chosen.shape.rows, chosen.shape.cols);
+        let mut row = vec![chosen.layer.clone(), shape];
+        row.extend(done.errors.iter().map(|e| format!("{:.3}", 100.0 * e.relative)));
+        row.push(if chosen.bias.is_some() { "yes" } else { "no" }.to_owned());
+        row.extend([report::size(dense), report::size(packed)]);
+        row.push(format!("{:.2} s", done.time.as_secs_f64()));
+        table.add_row(row);
+    }
+    println!("{}", table.trim_fmt());
+    println!(
+        "\n{}: {} as f16, {} packed ({}) for all widths together; {} of it tables",
+        report::count(done.len(), "layer"),
+        report::size(dense_all),
+        report::size(packed_all),
+        report::percent(packed_all, dense_all),
+        report::size(done.iter().map(|d| table_bytes(&d.layer)).sum()),
+    );
+    let rows: usize = if weighted { done.iter().map(|d| d.unweighted_rows).sum() } else { 0 };
+    if rows > 0 {
+        let rows = report::count(rows, "row");
+        println!("no sensitivity above 0 in {rows}: quantized as if all were 1");
+    }
+}
+
+fn dense_bytes(chosen: &Chosen) -> u64 {
+    let bias = if chosen.bias.is_some() { chosen.shape.rows } else { 0 };
+    2 * (chosen.shape.rows * chosen.shape.cols + bias) as u64
+}
+
+fn packed_bytes(layer: &BitplaneLayer) -> u64 {
+    let words = layer.planes().len() + layer.bias().map_or(0, <[f32]>::len);
+    4 * words as u64 + table_bytes(layer)
+}
+
+fn table_bytes(layer: &BitplaneLayer) -> u64 {
+    let tables = layer.tables();
+    tables.widths().filter_map(|b| tables.bytes(b)).map(|bytes| bytes.len() as u64).sum()
+}
