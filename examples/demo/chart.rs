@@ -42,18 +42,23 @@ fn plot(
     let low = decade(all().fold(f64::INFINITY, f64::min), f64::floor).min(0.1);
     let high = decade(all().fold(0.0, f64::max), f64::ceil).max(low * 10.0);
 
-    let caption = format!("Error by bits: {} ({} x {})", source.name, source.rows, source.cols);
+    // Names differ at their ends, so of a long one the front is cut to fit.
+    let cut = source.name.char_indices().rev().nth(54).map_or(0, |(at, _)| at);
+    let (dots, name) = (if cut > 0 { "..." } else { "" }, &source.name[cut..]);
+    let caption = format!("Error by bits: {dots}{name} ({} x {})", source.rows, source.cols);
     let mut chart = ChartBuilder::on(area)
         .caption(caption, ("sans-serif", 19).into_font().color(&INK))
         .margin(16)
         .x_label_area_size(48)
         .y_label_area_size(72)
-        .build_cartesian_2d(1.8f64..8.2, (low..high).log_scale())?;
+        // A little below the decade, so that rounding does not cost it its label.
+        .build_cartesian_2d(1.8f64..8.2, (0.99 * low..high).log_scale())?;
     chart
         .configure_mesh()
         .x_desc("bits per weight")
         .y_desc("relative error")
         .x_labels(7)
+        .x_max_light_lines(0)
         .x_label_formatter(&|bits| format!("{bits:.0}"))
         .y_label_formatter(&|error| percent(*error))
         .bold_line_style(INK.mix(0.25))

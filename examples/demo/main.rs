@@ -46,7 +46,9 @@ struct Cli {
 const NO_ADAPTER: u8 = 3;
 
 fn main() -> ExitCode {
-    env_logger::init();
+    // A machine without a driver gets one clear sentence below, not the Vulkan loader's as well.
+    let filter = "error,wgpu_hal::vulkan::instance=off";
+    env_logger::init_from_env(env_logger::Env::default().default_filter_or(filter));
     let cli = Cli::parse();
     let mut options = OpenOptions::from_env();
     if cli.adapter.is_some() {
@@ -63,7 +65,7 @@ fn main() -> ExitCode {
     match run(&cli, &ctx) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -92,11 +94,34 @@ fn run(cli: &Cli, ctx: &Context) -> Result<()> {
     chart::draw(&cli.svg, &source, &widths)
         .with_context(|| format!("cannot draw {}", cli.svg.display()))?;
     println!("chart      {}", cli.svg.display());
+    for width in &widths {
+        // Thousands of times what f32 sums lose, so no rounding looks like this. NaN fails too.
+        let right = width.kernel_error < 5e-4;
+        anyhow::ensure!(
+            right,
+            "wrong results at {} bits on this adapter; the doctor example says more",
+            width.bits
+        );
+    }
     println!(
         "\nYour own model:   cargo run --release --example quantize -- MODEL.safetensors PACKED"
     );
     println!("Is it all right?  cargo run --release --example doctor");
     Ok(())
+}
+
+/// An error and its causes. The library's errors tell their causes themselves, so one that has
+/// been told already is left out.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+        if told.is_empty() {
+            cause
+        } else if told.contains(&cause) {
+            told
+        } else {
+            format!("{told}: {cause}")
+        }
+    })
 }
 
 /// The layer at 2 to 8 bits, and the relative error of its weights at each width.
@@ -135,7 +160,7 @@ fn table(widths: &[Width], source: &Source) -> Table {
             format!("{:.1} %", 100.0 * width.read_bytes as f64 / f16 as f64),
             format!("{:.3} %", 100.0 * width.weight_error),
             format!("{:.3} %", 100.0 * width.output_error),
-            format!("{:.0e}", width.kernel_error),
+            format!("{:.1e}", width.kernel_error),
             format!("{:.1} us", width.time.as_secs_f64() * 1e6),
         ]);
     }
@@ -146,15 +171,14 @@ fn table(widths: &[Width], source: &Source) -> Table {
 }
 
 fn print_notes(ctx: &Context, layer: &BitplaneLayer, widths: &[Width]) {
-    println!("bytes read    planes and tables of that width; nothing above it is touched");
+    println!("bytes read    size of the planes and tables that a product at this width uses");
     println!("weight error  against the original weights, relative (root of squares)");
     println!("output error  of y = W x against the original weights multiplied in f64");
     println!("kernel's own  of y against f64 with the same quantized weights");
-    let device = match ctx.info().device_type {
-        wgpu::DeviceType::Cpu => "; this is a CPU driver, so it says nothing about a GPU",
-        _ => "",
-    };
-    println!("wall time     incl. submit and wait, median of several; no benchmark{device}");
+    println!("wall time     incl. submit and wait, median of {}; not a benchmark", measure::TIMED);
+    if ctx.info().device_type == wgpu::DeviceType::Cpu {
+        println!("              this adapter is a CPU driver: its times say nothing about a GPU");
+    }
     // Short rows pay more for their tables than real models do, and the column looks odd then.
     let tables = layer.tables().bytes(8).map_or(0, <[u8]>::len) as f64;
     let share = widths.last().map_or(0.0, |w| tables / w.read_bytes as f64);

@@ -3,14 +3,14 @@
 use anyhow::Result;
 use fewbytes::linear::gemv_bitplane::reference;
 use fewbytes::linear::{BitplaneLayer, Weights};
-use fewbytes_wgpu::{Context, Error, View, ops, wgpu};
+use fewbytes_wgpu::{Context, Error, ops, wgpu};
 use rand::SeedableRng as _;
 use rand_distr::{Distribution as _, StandardNormal};
 use std::time::{Duration, Instant};
 
 /// Submissions before the clock counts, and those that count.
 const WARM_UP: usize = 3;
-const TIMED: usize = 21;
+pub(crate) const TIMED: usize = 21;
 
 /// What one width costs and gives.
 pub(crate) struct Width {
@@ -44,21 +44,23 @@ pub(crate) fn all(
     let gemv = ops::gemv_bitplane::plan(ctx, &weights, ops::gemv_bitplane::Options::default())?;
     let device_x = ctx.upload(&x)?;
     let device_y = ctx.alloc::<f32>(layer.rows())?;
-    let one = |&(bits, weight_error): &(u8, f64)| {
+    let run = |bits: u8| {
+        ctx.submit(|pass| gemv.record(pass, bits, &weights, &device_x, &device_y))?;
+        let waited = ctx.device().poll(wgpu::PollType::wait_indefinitely());
+        waited.map_err(|e| Error::DeviceLost { reason: e.to_string() }.into())
+    };
+    let times = median_times(errors.iter().map(|(bits, _)| *bits), |bits| run(bits).map(|_| ()))?;
+    let one = |(&(bits, weight_error), time): (&(u8, f64), Duration)| {
         // What the last width left must not be taken for this one's result.
         ctx.write(&device_y, &vec![f32::NAN; layer.rows()])?;
-        let run = || {
-            ctx.submit(|pass| gemv.record(pass, bits, &weights, &device_x, &device_y))?;
-            wait(ctx)
-        };
-        let time = median_time(run)?;
-        let y = read(ctx, &device_y)?;
+        run(bits)?;
+        let y = ctx.block_on(ctx.read::<f32>(&device_y))?;
         let quantized = reference(layer, bits, &x, false)?.y;
         let plan = gemv.width(bits)?;
         let activations = 4 * x.len() as u64;
         Ok(Width {
             bits,
-            read_bytes: plan.traffic().read_bytes - activations,
+            read_bytes: plan.traffic().read_bytes.saturating_sub(activations),
             weight_error,
             output_error: relative(&y, &exact),
             kernel_error: relative(&y, &quantized),
@@ -66,30 +68,27 @@ pub(crate) fn all(
             variants: plan.variants().map(|(_, variant)| variant).collect(),
         })
     };
-    errors.iter().map(one).collect()
+    errors.iter().zip(times).map(one).collect()
 }
 
-fn wait(ctx: &Context) -> Result<()> {
-    let waited = ctx.device().poll(wgpu::PollType::wait_indefinitely());
-    waited.map(|_| ()).map_err(|e| Error::DeviceLost { reason: e.to_string() }.into())
-}
-
-fn read(ctx: &Context, view: &View) -> Result<Vec<f32>> {
-    Ok(ctx.block_on(ctx.read(view))?)
-}
-
-fn median_time(run: impl Fn() -> Result<()>) -> Result<Duration> {
-    for _ in 0..WARM_UP {
-        run()?;
+/// The median time of every width. They take turns, so that a machine that is busy for a moment
+/// is so for all of them.
+fn median_times(
+    widths: impl Iterator<Item = u8> + Clone,
+    run: impl Fn(u8) -> Result<()>,
+) -> Result<Vec<Duration>> {
+    let mut times = vec![Vec::new(); widths.clone().count()];
+    for round in 0..WARM_UP + TIMED {
+        for (bits, times) in widths.clone().zip(&mut times) {
+            let started = Instant::now();
+            run(bits)?;
+            if round >= WARM_UP {
+                times.push(started.elapsed());
+            }
+        }
     }
-    let timed = (0..TIMED).map(|_| {
-        let started = Instant::now();
-        run()?;
-        Ok(started.elapsed())
-    });
-    let mut times = timed.collect::<Result<Vec<_>>>()?;
-    times.sort_unstable();
-    Ok(times[TIMED / 2])
+    times.iter_mut().for_each(|times| times.sort_unstable());
+    Ok(times.iter().map(|times| times[TIMED / 2]).collect())
 }
 
 /// `W x` in f64, row by row.
