@@ -39,7 +39,7 @@ fn quadratic(all: &[(f64, f64)], k: usize) -> f64 {
     least[0] = 0.0;
     for _ in 0..k {
         let before = least.clone();
-        for i in 0..n {
+        for (i, start) in before[..n].iter().enumerate() {
             let (mut mass, mut mean, mut cost) = (0.0, 0.0, 0.0);
             for j in i + 1..=n {
                 let (x, w) = all[j - 1];
@@ -49,7 +49,7 @@ fn quadratic(all: &[(f64, f64)], k: usize) -> f64 {
                     mean += off * w / mass;
                     cost += w * off * (x - mean);
                 }
-                least[j] = least[j].min(before[i] + cost);
+                least[j] = least[j].min(start + cost);
             }
         }
     }
