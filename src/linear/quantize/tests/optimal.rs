@@ -66,7 +66,7 @@ fn seed_cost(x: &[f32], s: Option<&[f32]>, k: usize, method: Method) -> f64 {
     total(&runs(&worker, &borders, &all))
 }
 
-/// The brief of every comparison: relative to the least cost, or to what `f64` sums can resolve.
+/// How every comparison is made: relative to the least cost, or to what `f64` sums can resolve.
 fn assert_least(found: f64, least: f64, norm: f64, n: usize) {
     let tolerance = 1e-12 * least + f64::EPSILON * n as f64 * norm;
     assert!(found <= least + tolerance, "{found} against {least}, norm {norm}");
