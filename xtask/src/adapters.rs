@@ -185,14 +185,18 @@ impl SoftwareDrivers {
             missing.push("SwiftShader");
         }
         if !needs.is_empty() {
-            let installed = packages::install(&needs, &missing.join(" and "), policy);
-            // Ubuntu's Chromium is a snap: there is no package to take SwiftShader from.
-            installed.with_context(|| match needs.contains(&Need::SwiftShader) {
-                true => {
-                    format!("without that package: {}", System::Other.remedy(Need::SwiftShader))
-                }
-                false => "CI runs on both software drivers".to_owned(),
-            })?;
+            let installed = packages::install(&needs, &missing.join(" and no "), policy);
+            if let Err(error) = installed {
+                // Ubuntu's Chromium is a snap: there is no package to take SwiftShader from.
+                let otherwise = match needs.contains(&Need::SwiftShader) {
+                    true => format!(
+                        "\nWhere no such package has SwiftShader: {}",
+                        System::Other.remedy(Need::SwiftShader)
+                    ),
+                    false => String::new(),
+                };
+                bail!("{error:#}{otherwise}");
+            }
         }
         Ok(Self {
             lavapipe: find_lavapipe()

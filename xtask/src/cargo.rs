@@ -108,10 +108,13 @@ pub(crate) fn build(ws: &Workspace, label: &str, args: &[&str]) -> Result<Vec<(S
         let doing = line.trim();
         if doing.starts_with("Compiling ") {
             compiled += 1;
+            if compiled == 1 && spinner.is_hidden() {
+                eprintln!("{label}: a few minutes the first time");
+            }
         }
         spinner.set_message(format!("{label}: {compiled} crates, {doing}"));
         if spinner.is_hidden() && said.elapsed() > Duration::from_secs(20) {
-            eprintln!("  {label}: {compiled} crates after {} s", started.elapsed().as_secs());
+            eprintln!("{label}: {compiled} crates after {} s", started.elapsed().as_secs());
             said = Instant::now();
         }
         words.push(line);
@@ -128,17 +131,19 @@ pub(crate) fn build(ws: &Workspace, label: &str, args: &[&str]) -> Result<Vec<(S
 
 fn spinner(label: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
-        eprintln!("{label}...");
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} {wide_msg} [{elapsed}]")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bar = ProgressBar::new_spinner().with_style(style).with_message(label.to_owned());
+    let bar = ProgressBar::new_spinner()
+        .with_style(style)
+        .with_message(format!("{label}: a few minutes the first time"));
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }
 
-fn example_programs(messages: &str) -> Vec<(String, PathBuf)> {
+/// The example programs among cargo's JSON messages: (name, path).
+pub(crate) fn example_programs(messages: &str) -> Vec<(String, PathBuf)> {
     let program = |message: Value| {
         let target = &message["target"];
         let example = target["kind"].as_array()?.iter().any(|k| k == "example");

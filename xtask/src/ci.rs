@@ -20,6 +20,8 @@ pub(crate) struct Ci<'a> {
     drivers: Option<Vec<(&'static str, OsString)>>,
     /// Variables for whatever validates shaders, once a front end is there.
     tint: Option<Vec<(&'static str, OsString)>>,
+    /// Steps that could not run here and are allowed not to.
+    not_run: Vec<&'static str>,
 }
 
 /// Runs the steps that `args` selects.
@@ -30,24 +32,24 @@ pub(crate) fn run(ws: &Workspace, args: &CiArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let steps = selected(&args.only)?;
-    let mut ci = Ci { ws, args, drivers: None, tint: None };
+    let mut ci = Ci { ws, args, drivers: None, tint: None, not_run: Vec::new() };
     let started = Instant::now();
     for (number, step) in steps.iter().enumerate() {
         // Everything of ours goes to standard error, where cargo writes too: one log, in order.
         eprintln!("\n=== {}/{} {}: {}", number + 1, steps.len(), step.name, step.about);
-        let begun = Instant::now();
-        (step.run)(&mut ci).with_context(|| {
-            format!("step `{}` failed after {}", step.name, seconds(begun.elapsed()))
-        })?;
-        // The last words of a whole run are the test runner's.
-        if number + 1 < steps.len() {
-            eprintln!(
-                "    {} ok in {} ({} so far)",
-                step.name,
-                seconds(begun.elapsed()),
-                seconds(started.elapsed())
-            );
+        if step.closes && !ci.not_run.is_empty() {
+            ci.say(format_args!("(not run on this machine: {})", ci.not_run.join(", ")));
         }
+        let begun = Instant::now();
+        let name = step.name;
+        (step.run)(&mut ci)
+            .with_context(|| format!("step `{name}` failed after {}", seconds(begun.elapsed())))?;
+        if step.closes {
+            continue;
+        }
+        let verdict = if ci.not_run.contains(&name) { "NOT RUN" } else { "ok" };
+        let (took, total) = (seconds(begun.elapsed()), seconds(started.elapsed()));
+        ci.say(format_args!("{name}: {verdict} in {took} ({total} so far)"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -117,6 +119,12 @@ impl Ci<'_> {
             variables.filter(|(n, _)| matches!(*n, "RUSTDOCFLAGS" | "FEWBYTES_REQUIRE_ADAPTERS"));
         let variables: String = variables.map(|(n, v)| format!("{n}={v} ")).collect();
         eprintln!("    $ {variables}{}", shown(command, &self.ws.root));
+    }
+
+    /// Records that `step` cannot run on this machine, and says why and what would make it run.
+    pub(crate) fn not_run(&mut self, step: &'static str, why: &str, remedy: &str) {
+        self.say(format_args!("{why}; to run this step: {remedy}"));
+        self.not_run.push(step);
     }
 
     pub(crate) fn say(&self, words: impl std::fmt::Display) {

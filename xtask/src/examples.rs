@@ -22,7 +22,7 @@ pub(crate) fn run_example(
     if name != "doctor" {
         wanted.extend(["--example", name]);
     }
-    let programs = build(ws, "Building (a few minutes the first time)", &wanted)?;
+    let programs = build(ws, "Building", &wanted)?;
     adapters::ensure_any(ws, &doctor(programs)?, policy)?;
 
     let mut command = ws.cargo();
@@ -35,11 +35,7 @@ pub(crate) fn run_example(
 pub(crate) fn run_tests(ws: &Workspace, args: &TestArgs) -> Result<ExitCode> {
     adapters::install_if_surely_none(args.install)?;
     let checker = tint::Checker::ensure(ws, args.tint, args.install)?;
-    let programs = build(
-        ws,
-        "Building the tests (a few minutes the first time)",
-        &["test", "--workspace", "--no-run"],
-    )?;
+    let programs = build(ws, "Building the tests", &["test", "--workspace", "--no-run"])?;
     adapters::ensure_any(ws, &doctor(programs)?, args.install)?;
 
     let mut command = ws.cargo();

@@ -148,7 +148,7 @@ pub(crate) fn install(needs: &[Need], why: &str, policy: Install) -> Result<()> 
         install_line(&packages, false)
     );
 
-    eprintln!("There is no {why} on this machine; installing it:\n    {line}");
+    eprintln!("There is no {why} on this machine. Installing:\n    {line}");
     // A stale or broken third-party source must not stop us: whether the packages are there shows in the install.
     if let Err(error) = apt_get(root, &["update"]) {
         eprintln!("warning: {error:#}; going on with the package lists at hand");

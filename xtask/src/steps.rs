@@ -1,39 +1,38 @@
 //! What `cargo xtask ci` does, step by step. Tests come last, so that a run ends with the test runner's own summary.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::ci::Ci;
-use crate::wall;
+use crate::{cargo, wall};
 
 /// One named step.
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
     pub(crate) run: fn(&mut Ci) -> Result<()>,
+    /// Nothing of ours is printed after this one: the last words of a run are the test runner's.
+    pub(crate) closes: bool,
+}
+
+const fn step(name: &'static str, about: &'static str, run: fn(&mut Ci) -> Result<()>) -> Step {
+    Step { name, about, run, closes: false }
 }
 
 /// Every step, in order: cheap and often broken first.
 pub(crate) const STEPS: &[Step] = &[
-    Step { name: "format", about: "the code is formatted", run: format },
-    Step {
-        name: "wall",
-        about: "the kernel crate names no GPU API and depends on none",
-        run: wall,
-    },
-    Step { name: "lint", about: "clippy has nothing to say", run: lint },
-    Step { name: "docs", about: "the documentation builds without warnings", run: docs },
-    Step { name: "wasm", about: "both libraries compile for the web", run: wasm },
-    Step { name: "drivers", about: "lavapipe and SwiftShader are there", run: drivers },
-    Step { name: "shaders", about: "naga and tint accept every composed shader", run: shaders },
-    Step {
-        name: "doctor",
-        about: "the doctor finds every kernel right on both adapters",
-        run: doctor,
-    },
-    Step { name: "doctests", about: "the examples in the documentation run", run: doctests },
-    Step { name: "tests", about: "every test, on both adapters", run: tests },
+    step("format", "the code is formatted", format),
+    step("wall", "the kernel crate names no GPU API and depends on none", wall),
+    step("lint", "clippy has nothing to say", lint),
+    step("docs", "the documentation builds without warnings", docs),
+    step("wasm", "both libraries compile for the web", wasm),
+    step("drivers", "lavapipe and SwiftShader are there", drivers),
+    step("shaders", "naga and tint accept every composed shader", shaders),
+    step("doctor", "the doctor finds every kernel right on both adapters", doctor),
+    step("doctests", "the examples in the documentation run", doctests),
+    Step { closes: true, ..step("tests", "every test, on both adapters", tests) },
 ];
 
 fn format(ci: &mut Ci) -> Result<()> {
@@ -65,12 +64,12 @@ fn docs(ci: &mut Ci) -> Result<()> {
 fn wasm(ci: &mut Ci) -> Result<()> {
     const TARGET: &str = "wasm32-unknown-unknown";
     if !ci.is_dry() {
-        let mut rustc = std::process::Command::new("rustc");
+        let mut rustc = Command::new("rustc");
         rustc.args(["--print", "target-libdir", "--target", TARGET]);
         let libraries = ci.output(&mut rustc)?;
         if !Path::new(libraries.trim()).is_dir() {
-            ci.say(format_args!("NOT RUN: the target {TARGET} is not installed."));
-            ci.say(format_args!("To run this step: rustup target add {TARGET}"));
+            let remedy = format!("rustup target add {TARGET}");
+            ci.not_run("wasm", &format!("the target {TARGET} is not installed"), &remedy);
             return Ok(());
         }
     }
@@ -95,10 +94,18 @@ fn shaders(ci: &mut Ci) -> Result<()> {
 }
 
 fn doctor(ci: &mut Ci) -> Result<()> {
-    // In the tests' profile: everything below the example itself is built already, or will be needed anyway.
-    let mut command = ci.cargo(&["run", "--profile", "test", "--example", "doctor"]);
-    ci.with_drivers(&mut command)?;
-    ci.run(&mut command)
+    // Built as the tests are (same profile, same features of every dependency), so that only the
+    // example itself is new; `cargo run` would choose features for one package alone.
+    let mut build = ci.cargo(&["build", "--workspace", "--profile", "test", "--example", "doctor"]);
+    if ci.is_dry() {
+        return ci.run(&mut build);
+    }
+    build.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
+    let programs = cargo::example_programs(&ci.output(&mut build)?);
+    let doctor = programs.into_iter().find(|(name, _)| name == "doctor");
+    let mut doctor = Command::new(doctor.context("the build has no example called doctor")?.1);
+    ci.with_drivers(doctor.current_dir(&ci.ws.root))?;
+    ci.run(&mut doctor)
 }
 
 fn doctests(ci: &mut Ci) -> Result<()> {
