@@ -16,7 +16,8 @@ use crate::packages::{self, Need, System};
 /// What the doctor's `--list` exits with when it found no adapter at all.
 const NO_ADAPTER: i32 = 3;
 
-/// The variables by which a user (or CI) names Vulkan drivers: today's name and the one older loaders know.
+/// The variables by which a user (or CI) names Vulkan drivers: today's name and the one older
+/// loaders know.
 const DRIVER_VARIABLES: [&str; 2] = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
 
 /// Folders below which the loader looks for `vulkan/icd.d`.
@@ -59,7 +60,8 @@ fn icd_files(folders: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// Whether `icd` is a manifest whose library is there. A bare library name is the dynamic loader's business.
+/// Whether `icd` is a manifest whose library is there. A bare library name is the dynamic loader's
+/// business.
 fn is_usable(icd: &Path) -> bool {
     let manifest =
         || -> Option<Value> { serde_json::from_str(&fs::read_to_string(icd).ok()?).ok() };
@@ -92,10 +94,11 @@ fn has_vulkan_loader() -> bool {
     cached || folders.iter().chain(&own).any(|f| f.join("libvulkan.so.1").exists())
 }
 
-/// Linux without a Vulkan loader or without one usable driver manifest: no adapter, and no build is needed to know.
+/// Linux without a Vulkan loader or without one usable driver manifest: no adapter, and no build is
+/// needed to know.
 ///
-/// The opposite proves nothing (distributions install the manifests of cards that are not there), so a machine that
-/// passes is asked again with [`any`].
+/// The opposite proves nothing (distributions install the manifests of cards that are not there),
+/// so a machine that passes is asked again with [`any`].
 fn surely_none() -> bool {
     if env::consts::OS != "linux" {
         return false;
@@ -104,7 +107,8 @@ fn surely_none() -> bool {
     !has_vulkan_loader() || !drivers.iter().any(|d| is_usable(d))
 }
 
-/// Installs Mesa's software driver where it is plain that there is no adapter and we know how; before a long build.
+/// Installs Mesa's software driver where it is plain that there is no adapter and we know how;
+/// before a long build.
 pub(crate) fn install_if_surely_none(policy: Install) -> Result<()> {
     if let Some(missing) = named_drivers().iter().flatten().find(|d| !d.exists()) {
         bail!(
@@ -113,14 +117,16 @@ pub(crate) fn install_if_surely_none(policy: Install) -> Result<()> {
             missing.display()
         );
     }
-    // On systems we cannot install on, the libraries may be in places we do not know: let the doctor say.
+    // On systems we cannot install on, the libraries may be in places we do not know: let the
+    // doctor say.
     if System::here() == System::Debian && surely_none() {
         packages::install(&[Need::Lavapipe], "graphics adapter", policy)?;
     }
     Ok(())
 }
 
-/// Asks the built doctor whether there is an adapter, and installs Mesa's software driver if there is none.
+/// Asks the built doctor whether there is an adapter, and installs Mesa's software driver if there
+/// is none.
 pub(crate) fn ensure_any(ws: &Workspace, doctor: &Path, policy: Install) -> Result<()> {
     if any(ws, doctor)? {
         return Ok(());
@@ -155,7 +161,8 @@ fn any(ws: &Workspace, doctor: &Path) -> Result<bool> {
     }
 }
 
-/// Without a session, Mesa complains on standard error that `XDG_RUNTIME_DIR` is not set, once for every instance.
+/// Without a session, Mesa complains on standard error that `XDG_RUNTIME_DIR` is not set, once for
+/// every instance.
 pub(crate) fn quiet_display(command: &mut Command, ws: &Workspace) {
     if env::consts::OS == "linux" && env::var_os("XDG_RUNTIME_DIR").is_none() {
         let folder = ws.tools().join("runtime");

@@ -48,7 +48,8 @@ impl Workspace {
     }
 }
 
-/// Cargo, as if it was called from a shell: `cargo run` describes this package to us, not to the cargo we call.
+/// Cargo, as if it was called from a shell: `cargo run` describes this package to us, not to the
+/// cargo we call.
 fn cargo(dir: &Path) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(dir);
@@ -79,8 +80,8 @@ pub(crate) fn shown(command: &Command, root: &Path) -> String {
 
 /// Builds what `args` name and returns the example programs among it: (name, path).
 ///
-/// On a terminal a spinner tells what cargo is at; elsewhere a line now and then. Cargo's own words are shown only
-/// when the build fails.
+/// On a terminal a spinner tells what cargo is at; elsewhere a line now and then. Cargo's own words
+/// are shown only when the build fails.
 pub(crate) fn build(ws: &Workspace, label: &str, args: &[&str]) -> Result<Vec<(String, PathBuf)>> {
     let mut child = ws
         .cargo()

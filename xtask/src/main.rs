@@ -1,7 +1,7 @@
 //! `cargo xtask`: the project's own commands.
 //!
-//! Each command finds what it needs on the machine (a graphics adapter, a shader front end) and, where the
-//! system is known, installs what is missing; elsewhere it says exactly what to do.
+//! Each command finds what it needs on the machine (a graphics adapter, a shader front end) and,
+//! where the system is known, installs what is missing; elsewhere it says exactly what to do.
 
 mod adapters;
 mod cargo;
@@ -40,13 +40,14 @@ struct Cli {
 enum Command {
     /// Show what this project does, on this machine's best adapter
     ///
-    /// Finds a Vulkan, Metal or DX12 adapter (installing Mesa's software Vulkan driver where there is none), builds
-    /// the example `demo` in release mode and runs it. The first build takes a few minutes.
+    /// Finds a Vulkan, Metal or DX12 adapter (installing Mesa's software Vulkan driver where there
+    /// is none), builds the example `demo` in release mode and runs it. The first build takes a few
+    /// minutes.
     Demo(ExampleArgs),
     /// Run every test on this machine's adapters
     ///
-    /// Finds an adapter and a tint-compatible shader front end (installing them where they are missing), then runs
-    /// `cargo test --workspace`.
+    /// Finds an adapter and a tint-compatible shader front end (installing them where they are
+    /// missing), then runs `cargo test --workspace`.
     Test(TestArgs),
     /// Run every case of every kernel on every adapter found and print a table
     ///
@@ -54,8 +55,9 @@ enum Command {
     Doctor(ExampleArgs),
     /// Run everything that a change must pass
     ///
-    /// Format, lints, documentation, the wall between the kernels and GPU APIs, and all tests on two software Vulkan
-    /// adapters (lavapipe and SwiftShader) with both shader front ends (naga and tint). Stops at the first failure.
+    /// Format, lints, documentation, the wall between the kernels and GPU APIs, and all tests on
+    /// two software Vulkan adapters (lavapipe and SwiftShader) with both shader front ends (naga
+    /// and tint). Stops at the first failure.
     Ci(CiArgs),
     /// Validate WGSL files with a tint binary, any number at a time
     #[command(hide = true)]

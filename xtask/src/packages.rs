@@ -149,13 +149,17 @@ pub(crate) fn install(needs: &[Need], why: &str, policy: Install) -> Result<()> 
     );
 
     eprintln!("There is no {why} on this machine. Installing:\n    {line}");
-    // A stale or broken third-party source must not stop us: whether the packages are there shows in the install.
+    // A stale or broken third-party source must not stop us: whether the packages are there shows
+    // in the install.
     if let Err(error) = apt_get(root, &["update"]) {
         eprintln!("warning: {error:#}; going on with the package lists at hand");
     }
     let mut arguments = vec!["install", "-y", "--no-install-recommends"];
     arguments.extend(&packages);
-    apt_get(root, &arguments).with_context(|| format!("cannot install {why}; by hand:\n    {line}"))
+    match apt_get(root, &arguments) {
+        Ok(()) => Ok(()),
+        Err(error) => bail!("{error:#}. By hand:\n    {line}"),
+    }
 }
 
 fn apt_get(root: bool, arguments: &[&str]) -> Result<()> {
@@ -163,7 +167,8 @@ fn apt_get(root: bool, arguments: &[&str]) -> Result<()> {
     if !root {
         command.arg("env");
     }
-    // No questions, and patience with another apt-get; its output belongs to the log, not to our results.
+    // No questions, and patience with another apt-get; its output belongs to the log, not to our
+    // results.
     command.args([
         "DEBIAN_FRONTEND=noninteractive",
         "apt-get",

@@ -1,4 +1,5 @@
-//! What `cargo xtask ci` does, step by step. Tests come last, so that a run ends with the test runner's own summary.
+//! What `cargo xtask ci` does, step by step. Tests come last, so that a run ends with the test
+//! runner's own summary.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,8 +1,8 @@
 //! The second shader front end: tint, or Dawn (which contains it) where there is no tint.
 //!
-//! The contract with `tests/catalogue.rs` is one variable, [`VARIABLE`]: a program and its leading arguments,
-//! separated by newlines. Any number of `.wgsl` paths is appended. It exits 0 only if every file is valid, with
-//! diagnostics on standard error that begin with the path of the file.
+//! The contract with `tests/catalogue.rs` is one variable, [`VARIABLE`]: a program and its leading
+//! arguments, separated by newlines. Any number of `.wgsl` paths is appended. It exits 0 only if
+//! every file is valid, with diagnostics on standard error that begin with the path of the file.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,7 +23,7 @@ pub(crate) const VARIABLE: &str = "FEWBYTES_TINT";
 /// Where tint comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Choice {
-    /// The `tint` on PATH if there is one, else Dawn
+    /// FEWBYTES_TINT if it is set, the `tint` on PATH if there is one, else Dawn
     Auto,
     /// The `tint` on PATH
     Native,
@@ -42,7 +42,8 @@ pub(crate) struct Checker {
 impl Checker {
     /// Finds or installs a front end and tries it on shaders whose verdict is known.
     pub(crate) fn ensure(ws: &Workspace, choice: Choice, policy: Install) -> Result<Self> {
-        if let Some(set) = std::env::var_os(VARIABLE).filter(|v| !v.is_empty()) {
+        let set = std::env::var_os(VARIABLE).filter(|v| choice == Choice::Auto && !v.is_empty());
+        if let Some(set) = set {
             let text =
                 set.into_string().ok().with_context(|| format!("{VARIABLE} is not UTF-8"))?;
             let checker = Self {
@@ -195,7 +196,8 @@ fn install_dawn(root: &Path, modules: &Path, version: &str) -> Result<()> {
         fs::copy(root.join("xtask/dawn").join(file), modules.join(file))
             .with_context(|| format!("cannot copy {file}"))?;
     }
-    // `ci` takes exactly the locked packages and checks their hashes; none of them needs to run anything.
+    // `ci` takes exactly the locked packages and checks their hashes; none of them needs to run
+    // anything.
     let status = Command::new(on_path("npm").context("npm is not on PATH")?)
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
         .current_dir(modules)
@@ -215,7 +217,8 @@ fn install_dawn(root: &Path, modules: &Path, version: &str) -> Result<()> {
 pub(crate) fn check_files(tint: &Path, files: &[PathBuf]) -> Result<ExitCode> {
     let mut valid = true;
     for file in files {
-        // Writing WGSL again, to a pipe that is thrown away, is the one output that every build of tint has.
+        // Writing WGSL again, to a pipe that is thrown away, is the one output that every build of
+        // tint has.
         let output = Command::new(tint)
             .args(["--format", "wgsl"])
             .arg(file)

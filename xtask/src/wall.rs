@@ -1,4 +1,5 @@
-//! The wall: the kernel crate names no GPU API, depends on none, and has only its three default dependencies.
+//! The wall: the kernel crate names no GPU API, depends on none, and has only its three default
+//! dependencies.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +30,8 @@ pub(crate) const TREE: [&str; 12] = [
     "{p}",
 ];
 
-/// GPU APIs and bindings to them. `naga` is not among them: it compiles shaders and talks to no GPU.
+/// GPU APIs and bindings to them. `naga` is not among them: it compiles shaders and talks to no
+/// GPU.
 const FORBIDDEN: [&str; 19] = [
     "ash",
     "cl-sys",
@@ -136,8 +138,8 @@ fn named_in(text: &str, is_rust: bool) -> Vec<usize> {
     code.lines().enumerate().filter(|(_, l)| l.contains(WORD)).map(|(i, _)| i + 1).collect()
 }
 
-/// `text` without its comments, line for line. Rust and WGSL comment alike (block comments nest in both), but only
-/// Rust has strings, in which two slashes start no comment.
+/// `text` without its comments, line for line. Rust and WGSL comment alike (block comments nest in
+/// both), but only Rust has strings, in which two slashes start no comment.
 fn without_comments(text: &str, is_rust: bool) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -181,7 +183,8 @@ fn block_comment(text: &str) -> usize {
     text.len()
 }
 
-/// The length of the string or character literal that `text` begins with, after the character `before`.
+/// The length of the string or character literal that `text` begins with, after the character
+/// `before`.
 fn string(text: &str, before: Option<char>) -> Option<usize> {
     let closed = |from: usize, end: &str| {
         text[from..].find(end).map_or(text.len(), |i| from + i + end.len())
