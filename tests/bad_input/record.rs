@@ -22,10 +22,12 @@ pub(crate) struct Scene {
     dst: View,
 }
 
+type Call = Box<dyn Fn(&mut wgpu::ComputePass<'_>) -> Result<()>>;
+
 /// A wrong call: what is wrong, the call, whether its error is of the right kind, and words.
 pub(crate) struct Wrong {
     pub(crate) what: &'static str,
-    call: Box<dyn Fn(&mut wgpu::ComputePass<'_>) -> Result<()>>,
+    call: Call,
     kind: fn(&Error) -> bool,
     words: &'static [&'static str],
 }
