@@ -57,12 +57,16 @@ pub async fn adapters() -> Vec<wgpu::Adapter> {
     #[cfg(target_arch = "wasm32")]
     let mut found: Vec<_> =
         instance().request_adapter(&Default::default()).await.into_iter().collect();
-    found.sort_by_key(|adapter| match adapter.get_info().device_type {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::VirtualGpu => 2,
-        wgpu::DeviceType::Other => 3,
-        wgpu::DeviceType::Cpu => 4,
+    found.sort_by_key(|adapter| {
+        let kind = match adapter.get_info().device_type {
+            wgpu::DeviceType::DiscreteGpu => 0,
+            wgpu::DeviceType::IntegratedGpu => 1,
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        };
+        // Of one kind, those with more useful features first.
+        (kind, USEFUL.difference(adapter.features()).iter().count())
     });
     found
 }

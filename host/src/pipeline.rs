@@ -38,6 +38,7 @@ impl Pipelines {
         if let Some(found) = by_key.get(&key) {
             return Ok(Arc::clone(found));
         }
+        log::debug!("compiling {} {} as {key:016x}", launch.kernel(), launch.variant());
         let made = Arc::new(compile(guarded, launch, checks)?);
         by_key.insert(key, Arc::clone(&made));
         Ok(made)

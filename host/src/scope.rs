@@ -2,8 +2,22 @@
 
 use fewbytes::{Error, Result};
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// The outcome of a scope. In a browser nothing of wgpu's may leave its thread.
+#[cfg(not(target_arch = "wasm32"))]
+type Outcome = futures::future::BoxFuture<'static, Option<Error>>;
+#[cfg(target_arch = "wasm32")]
+type Outcome = futures::future::LocalBoxFuture<'static, Option<Error>>;
+
+#[cfg(not(target_arch = "wasm32"))]
+fn boxed(outcome: impl Future<Output = Option<Error>> + Send + 'static) -> Outcome {
+    outcome.boxed()
+}
+#[cfg(target_arch = "wasm32")]
+fn boxed(outcome: impl Future<Output = Option<Error>> + 'static) -> Outcome {
+    outcome.boxed_local()
+}
 
 /// A device with what is known about its troubles.
 #[derive(Clone)]
@@ -12,7 +26,7 @@ pub(crate) struct Guarded {
     /// Why the device was lost, once it is.
     pub(crate) lost: Arc<OnceLock<String>>,
     /// Scopes whose outcome is not known yet. Outside browsers every scope is settled at once.
-    pending: Arc<Mutex<Vec<BoxFuture<'static, Option<Error>>>>>,
+    pending: Arc<Mutex<Vec<Outcome>>>,
 }
 
 impl Guarded {
@@ -48,17 +62,12 @@ impl Guarded {
         let made = make(&self.device);
         // Scopes form a stack: the last one pushed is popped first.
         let [memory, validation, internal] = scopes;
-        let outcomes = [internal.pop().boxed(), validation.pop().boxed(), memory.pop().boxed()];
+        let (internal, validation, memory) = (internal.pop(), validation.pop(), memory.pop());
         let lost = Arc::clone(&self.lost);
-        let mut outcome = async move {
-            let mut first = None;
-            for error in outcomes {
-                let error = error.await;
-                first = first.or_else(|| error.map(|error| translate(&what, error, &lost)));
-            }
-            first
-        }
-        .boxed();
+        let mut outcome = boxed(async move {
+            let first = internal.await.or(validation.await).or(memory.await);
+            first.map(|error| translate(&what, error, &lost))
+        });
         match (&mut outcome).now_or_never() {
             Some(Some(error)) => return Err(error),
             Some(None) => {}

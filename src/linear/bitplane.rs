@@ -1,4 +1,29 @@
-//! What all kernels over bit-plane weights have in common: parameters, parts, operands.
+//! What all kernels over bit-plane weights have in common: the format, parameters, parts, operands.
+//!
+//! # The format, `skew-1`
+//! A layer of `rows x cols` codes of `parent_bits` bits is stored as planes
+//! `[parent_bits, rows, words]` of u32, `words = ceil(cols / 32)`, plane 0 holding the most
+//! significant bit of every code. The code at `b` bits is the code at `parent_bits` without its
+//! last bits, so the first `b` planes are the `b`-bit model.
+//!
+//! *Which weights share a word.* A row is cut into chunks of 1024 weights; the last chunk may be
+//! shorter. A chunk of `32 T` weights has `T` words. Word `t` holds four runs of eight: weight
+//! `i = 8 r + s` of the word (`r` 0 to 3, `s` 0 to 7) is weight `8 T r + 8 t + s` of the chunk.
+//! Lanes that take neighbouring words thus read neighbouring runs of activations. Where `cols` is
+//! no multiple of 32 the row is padded with codes of 0, which meet activations of 0.
+//!
+//! *Which bit.* Weight `i` has position `p(i)`: for `t` 0 to 7, `p(2t) = 4t + 3`,
+//! `p(2t + 1) = 4t + 1`, `p(16 + 2t) = 4t + 2`, `p(17 + 2t) = 4t`. Plane `j` stores it at bit
+//! `(p(i) - j) mod 32`. Because of that skew, codes are assembled from planes by bit selection
+//! alone: see `shaders/linear/codes_*.wgsl`. The published layout shares the words and puts weight
+//! `i` at bit `31 - i` of every plane, so importing it moves bits within words only.
+//!
+//! *Golden vector.* 32 weights with codes `(37 i + 11) mod 256`, planes 0 to 7: `1A758E51 25694B5A
+//! 98EE7118 D4B34B34 C03C3FC3 01FE01FE F0F0F0F0 99999999`; in the published layout `0E1C78F1
+//! 366C9932 52B52A56 78E3871C 9B649B64 2D2D2D2D 99999999 AAAAAAAA`.
+//!
+//! *Tables.* For every width `b` that is shipped, `[rows, 2^b]` entries of f16 or f32: what each
+//! code of that row stands for.
 
 use super::{BitplaneLayout, TableElement};
 use crate::launch::{Knobs, Operand, Part, Reduce, part};

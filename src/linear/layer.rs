@@ -36,28 +36,29 @@ pub struct BitplaneShape {
 }
 
 impl BitplaneShape {
-    fn check(&self, tables: &Tables, bias: Option<&[f32]>) -> Result<()> {
+    /// Shape and widths by themselves, and that tables of `widths` can go with them.
+    pub(crate) fn check_widths(&self, widths: &[u8]) -> Result<()> {
         check_bits("parent bits", self.parent_bits, 2, 8)?;
         check_bits("seed bits", self.seed_bits, 2, self.parent_bits)?;
+        let found = || format!("{} x {}", self.rows, self.cols);
         if self.rows == 0 || self.cols == 0 {
-            let found = format!("{} x {}", self.rows, self.cols);
-            return Err(Error::shape("layer", "rows > 0 and cols > 0", found));
+            return Err(Error::shape("layer", "rows > 0 and cols > 0", found()));
         }
         if self.plane_words().is_none() {
-            let found = format!("{} x {}", self.rows, self.cols);
-            return Err(Error::shape("layer", "planes within usize", found));
+            return Err(Error::shape("layer", "planes within usize", found()));
         }
+        if widths.is_empty() {
+            return Err(Error::shape("tables", "at least one width", "none"));
+        }
+        widths
+            .iter()
+            .try_for_each(|&b| check_bits("table width", b, self.seed_bits, self.parent_bits))
+    }
+
+    fn check(&self, tables: &Tables, bias: Option<&[f32]>) -> Result<()> {
+        self.check_widths(&tables.widths().collect::<Vec<_>>())?;
         if tables.rows() != self.rows {
             return Err(Error::shape("rows of the tables", self.rows, tables.rows()));
-        }
-        if let Some(bits) =
-            tables.widths().find(|b| !(self.seed_bits..=self.parent_bits).contains(b))
-        {
-            let limit = format!("{}..={}", self.seed_bits, self.parent_bits);
-            return Err(Error::range("table width", limit, bits));
-        }
-        if tables.widths().next().is_none() {
-            return Err(Error::shape("tables", "at least one width", "none"));
         }
         if let Some(bias) = bias {
             if bias.len() != self.rows {
@@ -284,7 +285,7 @@ fn check_planes(shape: &BitplaneShape, found: usize) -> Result<()> {
 }
 
 fn check_reference_cols(cols: usize) -> Result<()> {
-    if cols % 32 == 0 {
+    if cols.is_multiple_of(32) {
         return Ok(());
     }
     let what = "columns in the published layout".to_owned();

@@ -2,7 +2,7 @@
 
 use super::planes::words_for;
 use super::tables::{check_bits, list_widths};
-use super::{BitplaneLayer, TableElement};
+use super::{BitplaneLayer, BitplaneShape, TableElement};
 use crate::launch::{Caps, shard_rows};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -38,25 +38,36 @@ impl BitplaneLayout {
     /// [`Error::Range`] for `max_bits` outside the layer's widths, [`Error::Unsupported`] when no
     /// width up to it has tables, [`Error::BindingTooLarge`] when 128 rows do not fit a binding.
     pub fn new(layer: &BitplaneLayer, max_bits: u8, caps: &Caps) -> Result<Self> {
-        check_bits("bits to upload", max_bits, layer.seed_bits(), layer.parent_bits())?;
-        let widths: Vec<u8> = layer.tables().widths().filter(|&b| b <= max_bits).collect();
-        if widths.is_empty() {
+        let widths: Vec<u8> = layer.tables().widths().collect();
+        let (table, bias) = (layer.table_element(), layer.bias().is_some());
+        Self::for_shape(layer.shape(), &widths, table, bias, max_bits, caps)
+    }
+
+    /// Lays out any layer of this shape that has tables for `widths`.
+    ///
+    /// # Errors
+    /// As [`BitplaneLayout::new`], and [`Error::Range`] or [`Error::Shape`] for a shape or widths
+    /// that no layer can have.
+    pub fn for_shape(
+        shape: BitplaneShape,
+        widths: &[u8],
+        table: TableElement,
+        bias: bool,
+        max_bits: u8,
+        caps: &Caps,
+    ) -> Result<Self> {
+        shape.check_widths(widths)?;
+        let BitplaneShape { rows, cols, seed_bits, parent_bits } = shape;
+        check_bits("bits to upload", max_bits, seed_bits, parent_bits)?;
+        let there: Vec<u8> = (seed_bits..=max_bits).filter(|bits| widths.contains(bits)).collect();
+        if there.is_empty() {
             return Err(Error::unsupported(
                 format!("an upload of {max_bits} bits"),
-                format!("the layer has tables for {}", list_widths(layer.tables().widths())),
+                format!("the layer has tables for {}", list_widths(widths.iter().copied())),
             ));
         }
-        let (rows, cols, bias) = (layer.rows(), layer.cols(), layer.bias().is_some());
-        let mut layout = Self {
-            rows,
-            cols,
-            seed_bits: layer.seed_bits(),
-            max_bits,
-            widths,
-            table: layer.table_element(),
-            bias,
-            piece_rows: rows,
-        };
+        let mut layout =
+            Self { rows, cols, seed_bits, max_bits, widths: there, table, bias, piece_rows: rows };
         let limit = caps.bindable_bytes();
         let row_bytes = layout.words() as u64 * 4 * u64::from(max_bits);
         let padding = u64::from(max_bits) * (PLANE_ALIGNMENT as u64 - 1) * 4;
@@ -174,7 +185,7 @@ impl BitplaneLayout {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{BitplaneShape, Tables};
+    use super::super::Tables;
     use super::*;
 
     fn layer(rows: usize, cols: usize) -> BitplaneLayer {
@@ -192,7 +203,7 @@ mod tests {
         let layer = layer(200, 70);
         let layout = BitplaneLayout::new(&layer, 4, &Caps::webgpu()).unwrap();
         let pieces: Vec<_> = layout.pieces().collect();
-        assert_eq!(pieces, [0..200]);
+        assert_eq!(pieces, vec![Range { start: 0, end: 200 }]);
         assert_eq!(
             layout.plane_piece(&layer, &pieces[0]).len(),
             4 * (200 * 3usize).next_multiple_of(32)

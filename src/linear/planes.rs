@@ -1,13 +1,4 @@
-//! Where the bits of a weight's code lie.
-//!
-//! A row of codes is cut into chunks of 1024 weights; the last chunk may be shorter. A chunk of
-//! `32 T` weights has `T` words a plane. Word `t` holds 4 runs of 8 weights: weight
-//! `i = 8 r + s` of the word is weight `8 T r + 8 t + s` of the chunk. Plane 0 holds the most
-//! significant bit of every code.
-//!
-//! The published layout puts weight `i` at bit `31 - i` of its word in every plane. Ours keeps the
-//! words and skews the bits: weight `i` has position `p(i)`, and plane `j` stores it at bit
-//! `(p(i) - j) mod 32`, so that assembling codes takes bit selections and no shifts.
+//! Where the bits of a weight's code lie. The format is described in [`super::bitplane`].
 
 /// Weights of a full chunk.
 const CHUNK: usize = 1024;

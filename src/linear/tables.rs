@@ -49,7 +49,7 @@ impl Tables {
     /// # Errors
     /// As [`Tables::insert`].
     pub fn insert_bytes(&mut self, bits: u8, bytes: &[u8]) -> Result<()> {
-        if bytes.len() % self.element.bytes() != 0 {
+        if !bytes.len().is_multiple_of(self.element.bytes()) {
             return Err(Error::Alignment {
                 what: format!("bytes of table {bits}"),
                 multiple: self.element.bytes() as u64,
@@ -73,7 +73,7 @@ impl Tables {
     ) -> Result<()> {
         check_bits("table width", bits, 2, 8)?;
         let levels = 1usize << bits;
-        if count / levels != self.rows || count % levels != 0 {
+        if count / levels != self.rows || !count.is_multiple_of(levels) {
             return Err(Error::shape(
                 format!("entries of table {bits}"),
                 format!("{} x {levels}", self.rows),

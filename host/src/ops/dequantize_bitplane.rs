@@ -2,6 +2,7 @@
 
 use super::BitplaneWeights;
 use crate::{Arg, Context, Element, View};
+use fewbytes::launch::Traffic;
 use fewbytes::linear::dequantize_bitplane::DST;
 use fewbytes::linear::{Activation, DequantizeBitplane};
 use fewbytes::{Knobs, Result};
@@ -37,6 +38,11 @@ impl Plan {
     /// Elements of `dst`: rows times stride.
     pub fn dst_len(&self) -> usize {
         self.spec.layout.rows() * self.stride()
+    }
+
+    /// Bytes and operations of one writing.
+    pub fn traffic(&self) -> Traffic {
+        self.plan.traffic()
     }
 
     /// Records the writing of `dst [rows, stride]`.

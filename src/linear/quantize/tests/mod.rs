@@ -34,7 +34,7 @@ fn heavy(seed: u64, count: usize) -> (Vec<f32>, Vec<f32>) {
     (x, s)
 }
 
-/// The weights that section "sensitivities" of `quantize` promises to use.
+/// The weights that `quantize` promises to use.
 fn effective(x: &[f32], s: Option<&[f32]>) -> Vec<f64> {
     let masked: Vec<f64> = match s {
         None => vec![1.0; x.len()],

@@ -39,7 +39,7 @@ fn quadratic(all: &[(f64, f64)], k: usize) -> f64 {
     least[0] = 0.0;
     for _ in 0..k {
         let before = least.clone();
-        for i in 0..n {
+        for (i, start) in before[..n].iter().enumerate() {
             let (mut mass, mut mean, mut cost) = (0.0, 0.0, 0.0);
             for j in i + 1..=n {
                 let (x, w) = all[j - 1];
@@ -49,7 +49,7 @@ fn quadratic(all: &[(f64, f64)], k: usize) -> f64 {
                     mean += off * w / mass;
                     cost += w * off * (x - mean);
                 }
-                least[j] = least[j].min(before[i] + cost);
+                least[j] = least[j].min(start + cost);
             }
         }
     }
@@ -66,7 +66,7 @@ fn seed_cost(x: &[f32], s: Option<&[f32]>, k: usize, method: Method) -> f64 {
     total(&runs(&worker, &borders, &all))
 }
 
-/// The brief of every comparison: relative to the least cost, or to what `f64` sums can resolve.
+/// How every comparison is made: relative to the least cost, or to what `f64` sums can resolve.
 fn assert_least(found: f64, least: f64, norm: f64, n: usize) {
     let tolerance = 1e-12 * least + f64::EPSILON * n as f64 * norm;
     assert!(found <= least + tolerance, "{found} against {least}, norm {norm}");

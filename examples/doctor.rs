@@ -1,0 +1,166 @@
+//! Proves every kernel on this machine: all cases of all kernels and variants on all adapters.
+//!
+//! Exit code 0: all correct. 1: something is wrong. 2: the command line is. 3: no adapter.
+
+use clap::Parser;
+use comfy_table::{Table, presets};
+use fewbytes::proof::{Case, cases};
+use fewbytes_wgpu::{Context, Features, adapters, describe, prove};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Runs the case table of every kernel on every adapter of this machine, against the scalar
+/// reference, twice each; both runs must agree bit for bit.
+///
+/// An adapter is tried with all its features and masked to WebGPU's baseline.
+#[derive(Parser)]
+struct Arguments {
+    /// Lists the adapters and stops.
+    #[arg(long)]
+    list: bool,
+    /// Only adapters whose description contains this, ignoring case.
+    #[arg(long, env = "FEWBYTES_ADAPTER")]
+    adapter: Option<String>,
+    /// Only cases whose `kernel::variant::case` contains this.
+    #[arg(long)]
+    filter: Option<String>,
+    /// Prints every case, not only those that fail.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Results of one kernel and variant on one device.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+    relative: f64,
+    of_tolerance: f64,
+    time: Duration,
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let arguments = Arguments::parse();
+    let wanted = arguments.adapter.as_deref().unwrap_or_default().to_lowercase();
+    let found: Vec<_> = pollster::block_on(adapters())
+        .into_iter()
+        .map(|adapter| (describe(&adapter.get_info()), adapter))
+        .filter(|(name, _)| name.to_lowercase().contains(&wanted))
+        .collect();
+    if found.is_empty() {
+        eprintln!(
+            "No adapter{}. `cargo xtask doctor` installs a software one on Debian and Ubuntu, and \
+             says what to do elsewhere.",
+            if wanted.is_empty() { String::new() } else { format!(" named {wanted:?}") }
+        );
+        return ExitCode::from(3);
+    }
+    for (name, _) in &found {
+        println!("{name}");
+    }
+    if arguments.list {
+        return ExitCode::SUCCESS;
+    }
+
+    let mut right = true;
+    let table = cases();
+    for (name, adapter) in &found {
+        for (label, features) in [("full", Features::Full), ("baseline", Features::Baseline)] {
+            println!("\n{name}, {label}");
+            match pollster::block_on(Context::open_on(adapter, features)) {
+                Ok(ctx) => {
+                    describe_device(&ctx);
+                    right &= examine(&ctx, &table, &arguments);
+                }
+                Err(error) => {
+                    println!("  the device cannot be opened: {error}");
+                    right = false;
+                }
+            }
+        }
+    }
+    println!("\n{}", if right { "All correct." } else { "NOT all correct: see above." });
+    if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn describe_device(ctx: &Context) {
+    let caps = ctx.caps();
+    let subgroups = if caps.subgroups {
+        format!("subgroups of {} to {}", caps.subgroup_min, caps.subgroup_max)
+    } else {
+        "no subgroups".to_owned()
+    };
+    println!(
+        "  {subgroups}, {}, bindings up to {} MiB, {} KiB of workgroup memory",
+        if caps.f16 { "f16" } else { "no f16" },
+        caps.max_binding_bytes >> 20,
+        caps.max_workgroup_bytes >> 10
+    );
+}
+
+/// Runs all cases on one device and prints what came of them; whether all were right.
+fn examine(ctx: &Context, table: &[Box<dyn Case>], arguments: &Arguments) -> bool {
+    let mut work = Vec::new();
+    for case in table {
+        for (variant, knobs) in case.variants(ctx.caps()) {
+            let name = format!("{}::{variant}::{}", case.kernel(), case.name());
+            if arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())) {
+                work.push((case, variant, knobs, name));
+            }
+        }
+    }
+    let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} {msg}");
+    let bar = ProgressBar::new(work.len() as u64);
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let mut tallies: BTreeMap<(&str, &str), Tally> = BTreeMap::new();
+    for (case, variant, knobs, name) in work {
+        bar.set_message(name.clone());
+        let start = Instant::now();
+        let outcome = prove(ctx, &**case, &knobs);
+        let tally = tallies.entry((case.kernel(), variant)).or_default();
+        tally.time += start.elapsed();
+        let wrong = match outcome {
+            Ok(Ok(measure)) => {
+                tally.passed += 1;
+                tally.relative = tally.relative.max(measure.relative);
+                tally.of_tolerance = tally.of_tolerance.max(measure.of_tolerance);
+                if arguments.verbose {
+                    bar.suspend(|| println!("  ok    {name}: {:.1e}", measure.relative));
+                }
+                None
+            }
+            Ok(Err(mismatch)) => Some(mismatch.to_string()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(wrong) = wrong {
+            tally.failed += 1;
+            bar.suspend(|| println!("  WRONG {name}: {wrong}"));
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+
+    let mut report = Table::new();
+    report.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    report.set_header(["kernel", "variant", "right", "wrong", "worst |error|", "of bound", "time"]);
+    for ((kernel, variant), tally) in &tallies {
+        report.add_row([
+            (*kernel).to_owned(),
+            (*variant).to_owned(),
+            tally.passed.to_string(),
+            tally.failed.to_string(),
+            format!("{:.1e}", tally.relative),
+            format!("{:.0} %", 100.0 * tally.of_tolerance),
+            format!("{:.1} s", tally.time.as_secs_f64()),
+        ]);
+    }
+    println!("{report}");
+    let any = !tallies.is_empty();
+    if !any {
+        println!("  no case matches the filter");
+    }
+    any && tallies.values().all(|tally| tally.failed == 0)
+}

@@ -1,0 +1,78 @@
+//! Writes a launch as JSON and WGSL, so that an engine in any language can run it.
+//!
+//! `launch.json` holds bindings, operands, parameter bytes, grid, override values, needs and
+//! traffic; the two `.wgsl` files are the same shader for naga and for standard front ends.
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use fewbytes::launch::{Caps, Dialect, Knobs, Reduce, Spec};
+use fewbytes::linear::{
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, TableElement,
+};
+use std::path::PathBuf;
+
+/// Writes the launches of a kernel as JSON and WGSL.
+#[derive(Parser)]
+struct Arguments {
+    /// The kernel: gemv_bitplane or dequantize_bitplane.
+    #[arg(value_parser = ["gemv_bitplane", "dequantize_bitplane"])]
+    kernel: String,
+    /// Outputs of the layer.
+    #[arg(long, default_value_t = 4096)]
+    rows: usize,
+    /// Inputs of the layer.
+    #[arg(long, default_value_t = 4096)]
+    cols: usize,
+    /// Width to run at, 2 to 8.
+    #[arg(long, default_value_t = 4)]
+    bits: u8,
+    /// f16 activations or output instead of f32.
+    #[arg(long)]
+    f16: bool,
+    /// The variant for devices with subgroup operations.
+    #[arg(long)]
+    subgroups: bool,
+    /// Folder to write to; made if it is not there.
+    #[arg(long, default_value = "target/launch")]
+    out: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let Arguments { rows, cols, bits, .. } = arguments;
+    let caps = Caps { subgroups: arguments.subgroups, ..Caps::webgpu() };
+    let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
+    let layout = BitplaneLayout::for_shape(shape, &[bits], TableElement::F16, false, bits, &caps)?;
+    let activation = if arguments.f16 { Activation::F16 } else { Activation::F32 };
+    let reduce = if arguments.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
+    let knobs = Knobs { reduce: Some(reduce), ..Knobs::default() };
+    let launches = match arguments.kernel.as_str() {
+        "gemv_bitplane" => GemvBitplane { activation, ..GemvBitplane::new(layout, bits) }
+            .launches(&caps, &knobs)?,
+        _ => DequantizeBitplane { layout, bits, element: activation }.launches(&caps, &knobs)?,
+    };
+
+    let out = arguments.out;
+    std::fs::create_dir_all(&out).with_context(|| format!("folder {}", out.display()))?;
+    let write = |name: &str, text: String| {
+        let path = out.join(name);
+        std::fs::write(&path, text).with_context(|| format!("file {}", path.display()))?;
+        println!("{}", path.display());
+        anyhow::Ok(())
+    };
+    write("launch.json", serde_json::to_string_pretty(&launches)? + "\n")?;
+    // The launches of one spec differ in operands and grid; they share one shader.
+    if let Some(launch) = launches.first() {
+        write("naga.wgsl", launch.wgsl(Dialect::Naga))?;
+        write("standard.wgsl", launch.wgsl(Dialect::Standard))?;
+        let traffic: fewbytes::launch::Traffic = launches.iter().map(|l| l.traffic()).sum();
+        println!(
+            "{} launch(es), {}, grid {:?}, {} bytes to move",
+            launches.len(),
+            launch.variant(),
+            launch.grid(),
+            traffic.bytes()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! Runs a launch with nothing but wgpu: an engine needs no line of `fewbytes-wgpu`.
+//!
+//! Everything that is API here is this file's own: buffers, bind groups, pipeline, pass. What to
+//! put into them comes from the launch. The result is compared with the scalar reference.
+
+use anyhow::{Context as _, Result, ensure};
+use fewbytes::launch::{Access, Caps, Dialect, Knobs, Launch, Spec as _};
+use fewbytes::linear::gemv_bitplane::{BIAS, X, Y, reference};
+use fewbytes::linear::{BitplaneLayout, GemvBitplane, QuantizeOptions, Weights, quantize};
+use std::collections::HashMap;
+use wgpu::util::{BufferInitDescriptor, DeviceExt as _};
+
+fn main() -> Result<()> {
+    let (device, queue) = pollster::block_on(open())?;
+    println!("adapter: {}", device.adapter_info().name);
+
+    let (rows, cols, bits) = (300, 500, 4);
+    let w: Vec<f32> = (0..rows * cols).map(|i| (i as f32 * 0.71).sin()).collect();
+    let x: Vec<f32> = (0..cols).map(|i| (i as f32 * 0.13).cos()).collect();
+    let bias: Vec<f32> = (0..rows).map(|i| i as f32 / 100.0).collect();
+    let weights = Weights::new("example", rows, cols, &w, None)?;
+    let layer = quantize(&weights, &QuantizeOptions::default())?.pack(Some(bias.clone()))?;
+
+    // The device was opened with WebGPU's defaults, so that is what the launches are made for.
+    let caps = Caps::webgpu();
+    let layout = BitplaneLayout::new(&layer, bits, &caps)?;
+    let storage = |bytes: &[u8]| {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
+        device.create_buffer_init(&BufferInitDescriptor { label: None, contents: bytes, usage })
+    };
+    let planes = layout.pieces().map(|p| storage(bytes_of(&layout.plane_piece(&layer, &p))));
+    let tables = layout.pieces().map(|p| storage(&layout.table_piece(&layer, &p)));
+    let y = vec![storage(&vec![0; rows * 4])];
+    let tensors: HashMap<u32, Vec<wgpu::Buffer>> = HashMap::from([
+        (fewbytes::linear::bitplane::PLANES, planes.collect()),
+        (fewbytes::linear::bitplane::TABLES, tables.collect()),
+        (BIAS, vec![storage(bytes_of(&bias))]),
+        (X, vec![storage(bytes_of(&x))]),
+        (Y, y.clone()),
+    ]);
+
+    let spec = GemvBitplane::new(layout, bits);
+    let mut encoder = device.create_command_encoder(&Default::default());
+    for launch in spec.launches(&caps, &Knobs::baseline())? {
+        println!("{} {}: grid {:?}", launch.kernel(), launch.variant(), launch.grid());
+        dispatch(&device, &mut encoder, &launch, &tensors)?;
+    }
+    queue.submit([encoder.finish()]);
+
+    let found = read(&device, &queue, &y[0])?;
+    let expected = reference(&layer, bits, &x, true)?;
+    let worst = found
+        .iter()
+        .zip(&expected.y)
+        .zip(&expected.condition)
+        .map(|((y, e), condition)| (f64::from(*y) - e).abs() / condition)
+        .fold(0.0, f64::max);
+    println!("largest error / sum |w x|: {worst:.1e}");
+    ensure!(worst < 64.0 * f64::from(f32::EPSILON), "the product is wrong");
+    println!("correct");
+    Ok(())
+}
+
+async fn open() -> Result<(wgpu::Device, wgpu::Queue)> {
+    let instance = wgpu::Instance::default();
+    let adapter = instance.request_adapter(&Default::default()).await;
+    let adapter = adapter.context("no adapter; `cargo xtask doctor` says what to install")?;
+    Ok(adapter.request_device(&Default::default()).await?)
+}
+
+fn dispatch(
+    device: &wgpu::Device,
+    encoder: &mut wgpu::CommandEncoder,
+    launch: &Launch,
+    tensors: &HashMap<u32, Vec<wgpu::Buffer>>,
+) -> Result<()> {
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(launch.kernel()),
+        source: wgpu::ShaderSource::Wgsl(launch.wgsl(Dialect::Naga).into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(launch.kernel()),
+        layout: None,
+        module: &module,
+        entry_point: Some(launch.shader().entry()),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: launch.shader().constants(),
+            ..Default::default()
+        },
+        cache: None,
+    });
+    let usage = wgpu::BufferUsages::UNIFORM;
+    let params = BufferInitDescriptor { label: None, contents: launch.params(), usage };
+    let params = device.create_buffer_init(&params);
+    let entry = |binding: &fewbytes::launch::Binding| {
+        let resource = if binding.access == Access::Uniform {
+            params.as_entire_buffer_binding()
+        } else {
+            let operand = launch.operands().iter().find(|o| o.binding == binding.number);
+            let operand = operand.with_context(|| format!("{} is absent", binding.name))?;
+            let buffer = tensors
+                .get(&binding.number)
+                .and_then(|pieces| pieces.get(operand.piece as usize))
+                .with_context(|| format!("no buffer for {}", binding.name))?;
+            let size = wgpu::BufferSize::new(operand.bytes);
+            wgpu::BufferBinding { buffer, offset: operand.offset, size }
+        };
+        let resource = wgpu::BindingResource::Buffer(resource);
+        anyhow::Ok(wgpu::BindGroupEntry { binding: binding.number, resource })
+    };
+    let entries = launch.bindings().iter().map(entry).collect::<Result<Vec<_>>>()?;
+    let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        label: Some(launch.kernel()),
+        layout: &pipeline.get_bind_group_layout(0),
+        entries: &entries,
+    });
+    let mut pass = encoder.begin_compute_pass(&Default::default());
+    pass.set_pipeline(&pipeline);
+    pass.set_bind_group(0, &group, &[]);
+    let [gx, gy, gz] = launch.grid();
+    pass.dispatch_workgroups(gx, gy, gz);
+    Ok(())
+}
+
+fn read(device: &wgpu::Device, queue: &wgpu::Queue, buffer: &wgpu::Buffer) -> Result<Vec<f32>> {
+    let staging = device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size: buffer.size(),
+        usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let mut encoder = device.create_command_encoder(&Default::default());
+    encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
+    queue.submit([encoder.finish()]);
+    let (done, mapped) = std::sync::mpsc::channel();
+    staging.slice(..).map_async(wgpu::MapMode::Read, move |outcome| {
+        // The receiver below outlives the poll.
+        let _ = done.send(outcome);
+    });
+    device.poll(wgpu::PollType::wait_indefinitely())?;
+    mapped.recv()??;
+    let range = staging.slice(..).get_mapped_range()?;
+    Ok(range.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+/// The bytes of plain numbers.
+fn bytes_of<T: bytemuck::NoUninit>(values: &[T]) -> &[u8] {
+    bytemuck::cast_slice(values)
+}

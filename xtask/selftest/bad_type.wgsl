@@ -1,0 +1,7 @@
+// Must fail: there is no product of f32 and u32.
+@group(0) @binding(0) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    y[id.x] = y[id.x] * 2u;
+}
