@@ -28,12 +28,12 @@ fn main() -> Result<()> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC;
         device.create_buffer_init(&BufferInitDescriptor { label: None, contents: bytes, usage })
     };
-    let planes = layout.pieces().map(|p| storage(bytes_of(&layout.plane_piece(&layer, &p))));
-    let tables = layout.pieces().map(|p| storage(&layout.table_piece(&layer, &p)));
+    let planes = layout.pieces().map(|p| Ok(storage(bytes_of(&layout.plane_piece(&layer, &p)?))));
+    let tables = layout.pieces().map(|p| Ok(storage(&layout.table_piece(&layer, &p)?)));
     let y = vec![storage(&vec![0; rows * 4])];
     let tensors: HashMap<u32, Vec<wgpu::Buffer>> = HashMap::from([
-        (fewbytes::linear::bitplane::PLANES, planes.collect()),
-        (fewbytes::linear::bitplane::TABLES, tables.collect()),
+        (fewbytes::linear::bitplane::PLANES, planes.collect::<Result<_>>()?),
+        (fewbytes::linear::bitplane::TABLES, tables.collect::<Result<_>>()?),
         (BIAS, vec![storage(bytes_of(&bias))]),
         (X, vec![storage(bytes_of(&x))]),
         (Y, y.clone()),

@@ -33,19 +33,30 @@ const USEFUL: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::SUBGROUP)
     .union(wgpu::Features::TIMESTAMP_QUERY);
 
+const BACKENDS: wgpu::Backends = wgpu::Backends::PRIMARY;
+
+fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends: BACKENDS,
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    })
+}
+
 /// Every adapter of this machine, the most capable kind first.
 pub async fn adapters() -> Vec<wgpu::Adapter> {
-    let backends = wgpu::Backends::PRIMARY;
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
-        backends,
-        ..wgpu::InstanceDescriptor::new_without_display_handle()
-    });
+    // One instance for all: wgpu names objects by numbers that are only unique within an instance,
+    // so between devices of two instances it could not refuse a foreign buffer, and would bind
+    // whichever of its own has that number.
     #[cfg(not(target_arch = "wasm32"))]
-    let mut found = instance.enumerate_adapters(backends).await;
+    static INSTANCE: std::sync::OnceLock<wgpu::Instance> = std::sync::OnceLock::new();
+    #[cfg(not(target_arch = "wasm32"))]
+    let instance = INSTANCE.get_or_init(instance);
+    #[cfg(not(target_arch = "wasm32"))]
+    let mut found = instance.enumerate_adapters(BACKENDS).await;
     // A browser hands out one adapter, of its own choice.
     #[cfg(target_arch = "wasm32")]
     let mut found: Vec<_> =
-        instance.request_adapter(&Default::default()).await.into_iter().collect();
+        instance().request_adapter(&Default::default()).await.into_iter().collect();
     found.sort_by_key(|adapter| {
         let kind = match adapter.get_info().device_type {
             wgpu::DeviceType::DiscreteGpu => 0,

@@ -25,7 +25,9 @@ pub struct Context {
 impl Context {
     /// Works on the caller's device, with the features and limits that it was opened with.
     ///
-    /// The device stays the caller's: its callbacks are left alone.
+    /// The device stays the caller's: its callbacks are left alone. Buffers of another device are
+    /// refused where both devices come from one [`wgpu::Instance`]; wgpu itself cannot tell apart
+    /// objects of different instances.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] or [`Error::Validation`] when not even a small buffer can be made.

@@ -37,10 +37,14 @@ impl Context {
             staging
         })?;
         let (done, mapped) = oneshot::channel();
-        staging.slice(..).map_async(wgpu::MapMode::Read, move |outcome| {
-            // The reader may have given up; then nobody wants the answer.
-            let _ = done.send(outcome);
-        });
+        // In a scope of its own: on a device that was lost the staging buffer is invalid, which
+        // wgpu reports here and, where the loss is the owner's to hear of, nowhere before.
+        self.guarded().scoped(format!("mapping of {}", what()), |_| {
+            staging.slice(..).map_async(wgpu::MapMode::Read, move |outcome| {
+                // The reader may have given up; then nobody wants the answer.
+                let _ = done.send(outcome);
+            });
+        })?;
         let failed = |message: String| match self.guarded().alive() {
             Err(lost) => lost,
             Ok(()) => Error::Readback { what: what(), message },

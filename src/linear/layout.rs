@@ -156,8 +156,12 @@ impl BitplaneLayout {
         (self.table.bytes() as u64) << bits
     }
 
-    /// The bytes of the planes buffer of one piece.
-    pub fn plane_piece(&self, layer: &BitplaneLayer, piece: &Range<usize>) -> Vec<u32> {
+    /// The words of the planes buffer of one of [`BitplaneLayout::pieces`].
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the layer has another shape or other tables, or no such rows.
+    pub fn plane_piece(&self, layer: &BitplaneLayer, piece: &Range<usize>) -> Result<Vec<u32>> {
+        self.check_piece(layer, piece)?;
         let words = self.words();
         let stride = self.plane_words(piece.len());
         let mut out = vec![0; stride * usize::from(self.max_bits)];
@@ -166,11 +170,15 @@ impl BitplaneLayout {
                 out.copy_from_slice(layer.plane_row(plane, row));
             }
         }
-        out
+        Ok(out)
     }
 
-    /// The bytes of the tables buffer of one piece.
-    pub fn table_piece(&self, layer: &BitplaneLayer, piece: &Range<usize>) -> Vec<u8> {
+    /// The bytes of the tables buffer of one of [`BitplaneLayout::pieces`].
+    ///
+    /// # Errors
+    /// As [`BitplaneLayout::plane_piece`].
+    pub fn table_piece(&self, layer: &BitplaneLayer, piece: &Range<usize>) -> Result<Vec<u8>> {
+        self.check_piece(layer, piece)?;
         let mut out = Vec::new();
         for &bits in &self.widths {
             let row_bytes = self.table_row_bytes(bits) as usize;
@@ -179,7 +187,23 @@ impl BitplaneLayout {
             let all = layer.tables().bytes(bits).unwrap_or_default();
             out.extend_from_slice(&all[piece.start * row_bytes..piece.end * row_bytes]);
         }
-        out
+        Ok(out)
+    }
+
+    fn check_piece(&self, layer: &BitplaneLayer, piece: &Range<usize>) -> Result<()> {
+        let shape = (layer.rows(), layer.cols(), layer.table_element());
+        let here = (self.rows, self.cols, self.table);
+        let max = layer.parent_bits();
+        let tables = self.widths.iter().all(|&bits| layer.tables().bytes(bits).is_some());
+        if shape != here || max < self.max_bits || !tables {
+            let (expected, found) = (format!("{here:?}"), format!("{shape:?} of {max} bits"));
+            return Err(Error::shape("layer of this layout", expected, found));
+        }
+        if piece.is_empty() || piece.end > self.rows {
+            let expected = format!("some of 0..{}", self.rows);
+            return Err(Error::shape("rows of a piece", expected, format!("{piece:?}")));
+        }
+        Ok(())
     }
 }
 
@@ -205,11 +229,14 @@ mod tests {
         let pieces: Vec<_> = layout.pieces().collect();
         assert_eq!(pieces, vec![Range { start: 0, end: 200 }]);
         assert_eq!(
-            layout.plane_piece(&layer, &pieces[0]).len(),
+            layout.plane_piece(&layer, &pieces[0]).unwrap().len(),
             4 * (200 * 3usize).next_multiple_of(32)
         );
         assert_eq!(layout.widths(), [3, 4]);
-        assert_eq!(layout.table_piece(&layer, &pieces[0]).len(), 200 * 16 + 128 + 200 * 32);
+        assert_eq!(
+            layout.table_piece(&layer, &pieces[0]).unwrap().len(),
+            200 * 16 + 128 + 200 * 32
+        );
         assert!(matches!(layout.check_width(5), Err(Error::Range { .. })));
         assert!(matches!(
             BitplaneLayout::new(&layer, 9, &Caps::webgpu()),
@@ -235,8 +262,8 @@ mod tests {
         for piece in &pieces {
             assert_eq!(piece.start % 128, 0);
             assert!(layout.plane_bytes(piece.len(), 8) <= 200_000);
-            assert!(layout.table_piece(&layer, piece).len() <= 200_000);
-            let planes = layout.plane_piece(&layer, piece);
+            assert!(layout.table_piece(&layer, piece).unwrap().len() <= 200_000);
+            let planes = layout.plane_piece(&layer, piece).unwrap();
             let stride = layout.plane_words(piece.len());
             for row in piece.clone() {
                 let at = 5 * stride + (row - piece.start) * 3;
@@ -246,5 +273,17 @@ mod tests {
         let tiny = Caps { max_binding_bytes: 1000, ..Caps::webgpu() };
         let error = BitplaneLayout::new(&layer, 8, &tiny).unwrap_err();
         assert!(matches!(error, Error::BindingTooLarge { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_layer_of_another_shape_is_refused() {
+        let layout = BitplaneLayout::new(&layer(200, 70), 8, &Caps::webgpu()).unwrap();
+        for (other, rows) in [(layer(199, 70), 0..10), (layer(200, 71), 0..10)] {
+            assert!(matches!(layout.plane_piece(&other, &rows), Err(Error::Shape { .. })));
+            assert!(matches!(layout.table_piece(&other, &rows), Err(Error::Shape { .. })));
+        }
+        for rows in [0..201, 200..201, Range { start: 9, end: 3 }] {
+            assert!(layout.plane_piece(&layer(200, 70), &rows).is_err());
+        }
     }
 }

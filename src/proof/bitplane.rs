@@ -77,26 +77,26 @@ pub(super) fn weight_tensors(
     layer: &BitplaneLayer,
     layout: &BitplaneLayout,
     bits: u8,
-) -> [Tensor; 2] {
+) -> Result<[Tensor; 2]> {
     let planes = layout.pieces().map(|piece| {
-        let mut words = layout.plane_piece(layer, &piece);
+        let mut words = layout.plane_piece(layer, &piece)?;
         let used = layout.plane_bytes(piece.len(), bits) as usize / 4;
         words[used..].fill(0xDEAD_BEEF);
-        bytemuck::cast_slice(&words).to_vec()
+        Ok(bytemuck::cast_slice(&words).to_vec())
     });
     let tables = layout.pieces().map(|piece| {
-        let mut bytes = layout.table_piece(layer, &piece);
+        let mut bytes = layout.table_piece(layer, &piece)?;
         let (offset, used) = layout.table_span(piece.len(), bits);
         let (offset, used) = (offset as usize, used as usize);
         bytes[..offset].fill(super::POISON);
         bytes[offset + used..].fill(super::POISON);
         bytes.resize(bytes.len().next_multiple_of(4), super::POISON);
-        bytes
+        Ok(bytes)
     });
-    [
-        Tensor { binding: PLANES, pieces: planes.collect() },
-        Tensor { binding: TABLES, pieces: tables.collect() },
-    ]
+    Ok([
+        Tensor { binding: PLANES, pieces: planes.collect::<Result<_>>()? },
+        Tensor { binding: TABLES, pieces: tables.collect::<Result<_>>()? },
+    ])
 }
 
 /// A device with lower limits, so that small matrices meet the paths of large ones.

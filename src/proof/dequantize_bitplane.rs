@@ -104,7 +104,7 @@ impl Case for DequantizeCase {
                 bytemuck::cast_slice(&dense).to_vec()
             }
         };
-        let mut tensors = weight_tensors(&layer, &spec.layout, bits).to_vec();
+        let mut tensors = weight_tensors(&layer, &spec.layout, bits)?.to_vec();
         tensors.push(Tensor::output(DST, spec.dst_bytes() as usize));
         let output = Output { binding: DST, expected: Expected::Bytes(expected) };
         Ok(Proof { launches, tensors, outputs: vec![output] })

@@ -235,7 +235,7 @@ impl Case for GemvCase {
             ..GemvBitplane::new(layout, self.bits)
         };
         let launches = spec.launches(&caps, knobs)?;
-        let mut tensors = weight_tensors(&layer, &spec.layout, self.bits).to_vec();
+        let mut tensors = weight_tensors(&layer, &spec.layout, self.bits)?.to_vec();
         if let Some(bias) = layer.bias() {
             tensors.push(Tensor::input(BIAS, bytemuck::cast_slice(bias).to_vec()));
         }

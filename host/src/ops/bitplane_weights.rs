@@ -1,9 +1,9 @@
 //! Any-precision weights on a device.
 
 use crate::{Arg, Context, View};
-use fewbytes::Result;
 use fewbytes::linear::bitplane::{PLANES, TABLES};
 use fewbytes::linear::{BitplaneLayer, BitplaneLayout};
+use fewbytes::{Error, Result};
 
 /// The uploaded planes and tables of a layer, up to some width.
 #[derive(Debug, Clone)]
@@ -21,9 +21,9 @@ impl BitplaneWeights {
     /// As [`BitplaneLayout::new`] and [`Context::upload`].
     pub fn upload(ctx: &Context, layer: &BitplaneLayer, max_bits: u8) -> Result<Self> {
         let layout = BitplaneLayout::new(layer, max_bits, ctx.caps())?;
-        let planes = layout.pieces().map(|piece| ctx.upload(&layout.plane_piece(layer, &piece)));
+        let planes = layout.pieces().map(|piece| ctx.upload(&layout.plane_piece(layer, &piece)?));
         let planes = planes.collect::<Result<_>>()?;
-        let tables = layout.pieces().map(|piece| ctx.upload(&layout.table_piece(layer, &piece)));
+        let tables = layout.pieces().map(|piece| ctx.upload(&layout.table_piece(layer, &piece)?));
         let tables = tables.collect::<Result<_>>()?;
         let bias = layer.bias().map(|bias| ctx.upload(bias)).transpose()?;
         Ok(Self { layout, planes, tables, bias })
@@ -52,6 +52,16 @@ impl BitplaneWeights {
     /// The bias: one view, or none.
     pub fn bias(&self) -> &[View] {
         self.bias.as_slice()
+    }
+
+    /// Checks that a plan made for `layout` fits these weights.
+    pub(super) fn expect(&self, layout: &BitplaneLayout) -> Result<()> {
+        if self.layout == *layout {
+            return Ok(());
+        }
+        // All of it: layouts of one size can differ in widths, tables, bias or pieces.
+        let (expected, found) = (format!("{layout:?}"), format!("{:?}", self.layout));
+        Err(Error::shape("layout of the weights", expected, found))
     }
 
     /// The planes and tables as every kernel binds them.

@@ -48,8 +48,8 @@ impl Plan {
     /// Records the writing of `dst [rows, stride]`.
     ///
     /// # Errors
-    /// [`fewbytes::Error::Shape`] when `dst` has another type or length, and as
-    /// [`crate::Plan::record`].
+    /// [`fewbytes::Error::Shape`] when `dst` has another type or length or for weights of another
+    /// layout, and as [`crate::Plan::record`].
     pub fn record(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -60,6 +60,7 @@ impl Plan {
             Activation::F32 => Element::F32,
             Activation::F16 => Element::F16,
         };
+        weights.expect(&self.spec.layout)?;
         dst.expect("dst", element, self.dst_len())?;
         let [planes, tables] = weights.args();
         let dst = Arg { binding: DST, pieces: std::slice::from_ref(dst) };

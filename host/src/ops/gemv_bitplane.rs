@@ -60,13 +60,7 @@ impl Plan {
         y: &View,
     ) -> Result<()> {
         let plan = self.width(bits)?;
-        if *weights.layout() != self.layout {
-            let shape = |l: &BitplaneLayout| {
-                format!("{} x {} up to {} bits", l.rows(), l.cols(), l.max_bits())
-            };
-            let (expected, found) = (shape(&self.layout), shape(weights.layout()));
-            return Err(Error::shape("layout of the weights", expected, found));
-        }
+        weights.expect(&self.layout)?;
         let element = match self.activation {
             Activation::F32 => Element::F32,
             Activation::F16 => Element::F16,

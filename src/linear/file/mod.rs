@@ -52,7 +52,8 @@ fn view<'a>(dtype: Dtype, shape: Vec<usize>, bytes: &'a [u8]) -> Result<TensorVi
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let io = |source| Error::Io { path: path.to_owned(), source };
     let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
+    // The process's number keeps two writers of one file, and a file of the user's, apart.
+    partial.push(format!(".{}.partial", std::process::id()));
     let partial = Path::new(&partial);
     let written = std::fs::write(partial, bytes).and_then(|()| std::fs::rename(partial, path));
     written.map_err(|error| {

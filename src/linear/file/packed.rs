@@ -1,7 +1,7 @@
 //! Our packed format.
 
 use super::super::planes::words_for;
-use super::super::tables::check_bits;
+use super::super::tables::{check_bits, list_widths};
 use super::super::{BitplaneLayer, BitplaneShape, TableElement, Tables};
 use super::{open, replace, tensor, view};
 use crate::{Error, Result};
@@ -102,6 +102,11 @@ impl<'a> PackedFile<'a> {
             .ok_or_else(|| Error::format("layer", "the file has no layer of this name"))?;
         let LayerHeader { rows, cols, seed_bits, parent_bits, table, .. } = *header;
         check_bits("parent bits", parent_bits, 2, 8)?;
+        check_bits("seed bits", seed_bits, 2, parent_bits)?;
+        if !header.widths.is_sorted_by(|a, b| a < b) {
+            let found = list_widths(header.widths.iter().copied());
+            return Err(Error::shape("widths", "ascending, each once", found));
+        }
         let shape = [usize::from(parent_bits), rows, words_for(cols)];
         let planes = tensor(&self.tensors, &format!("{name}.planes"), Dtype::U32, &shape)?;
         let mut tables = Tables::new(table, rows);

@@ -10,6 +10,7 @@ use super::{open, replace, tensor, view};
 use crate::{Error, Result};
 use half::f16;
 use safetensors::{Dtype, SafeTensors};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Every layer of a file in the published layout, by name.
@@ -36,8 +37,9 @@ fn import(file: &SafeTensors<'_>, layer: &str) -> Result<BitplaneLayer> {
     let &[planes, rows, words] = shape.as_slice() else {
         return Err(Error::shape(name, "[parent_bits, rows, cols / 32]", format!("{shape:?}")));
     };
-    let parent_bits = u8::try_from(planes).unwrap_or(u8::MAX);
-    super::super::tables::check_bits("planes of qweight", parent_bits, 2, 8)?;
+    let parent_bits = u8::try_from(planes).ok().filter(|bits| (2..=8).contains(bits));
+    let parent_bits =
+        parent_bits.ok_or_else(|| Error::range("planes of qweight", "2..=8", planes))?;
     let cols = words.saturating_mul(32);
     let qweight = tensor(file, &name, Dtype::I32, &shape)?;
     let mut tables = Tables::new(TableElement::F16, rows);
@@ -69,8 +71,14 @@ fn import(file: &SafeTensors<'_>, layer: &str) -> Result<BitplaneLayer> {
 ///
 /// # Errors
 /// [`Error::Layer`] around [`Error::Alignment`] when `cols` is not a multiple of 32, and around
-/// [`Error::Unsupported`] for f32 tables: that layout knows neither.
+/// [`Error::Unsupported`] for f32 tables: that layout knows neither. [`Error::Format`] when two
+/// layers have one name.
 pub fn write_reference(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
+    // The writer of safetensors files relies on distinct names.
+    let mut names = BTreeSet::new();
+    if let Some((twin, _)) = layers.iter().find(|(name, _)| !names.insert(name)) {
+        return Err(Error::format(format!("layer {twin}"), "there are two of this name"));
+    }
     let words: Result<Vec<_>> = layers
         .iter()
         .map(|(name, layer)| {
