@@ -43,12 +43,13 @@ fn kernels(criterion: &mut Criterion) {
     for (variant, knobs) in variants {
         let options = ops::gemv_bitplane::Options { knobs, ..Default::default() };
         let gemv = ops::gemv_bitplane::plan(&ctx, &weights, options).expect("a plan");
+        let product = gemv.bind(&weights, &x, &y).expect("bound");
         for bits in 2..=8 {
             let traffic = gemv.width(bits).expect("a width").traffic();
             group.throughput(Throughput::Bytes(traffic.bytes()));
             group.bench_function(BenchmarkId::new(variant, bits), |bencher| {
                 bencher.iter(|| {
-                    ctx.submit(|pass| gemv.record(pass, bits, &weights, &x, &y)).expect("recorded");
+                    ctx.submit(|pass| product.record(pass, bits)).expect("recorded");
                     wait(&ctx);
                 });
             });
@@ -65,10 +66,11 @@ fn kernels(criterion: &mut Criterion) {
             Activation::F16 => ctx.alloc::<half::f16>(plan.dst_len()),
         };
         let dst = dst.expect("dst");
+        let bound = plan.bind(&weights, &dst).expect("bound");
         group.throughput(Throughput::Bytes(plan.traffic().bytes()));
         group.bench_function(BenchmarkId::new(element.name(), bits), |bencher| {
             bencher.iter(|| {
-                ctx.submit(|pass| plan.record(pass, &weights, &dst)).expect("recorded");
+                ctx.submit(|pass| bound.record(pass)).expect("recorded");
                 wait(&ctx);
             });
         });

@@ -1,6 +1,6 @@
 //! Writes a launch as JSON and WGSL, so that an engine in any language can run it.
 //!
-//! `launch.json` holds bindings, operands, parameter bytes, grid, override values, needs and
+//! `layout.json` says how the weights lie in buffers, `launch.json` holds bindings, operands, parameter bytes, grid, override values, needs and
 //! traffic; the two `.wgsl` files are the same shader for naga and for standard front ends.
 
 use anyhow::{Context as _, Result};
@@ -43,6 +43,7 @@ fn main() -> Result<()> {
     let caps = Caps { subgroups: arguments.subgroups, ..Caps::webgpu() };
     let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
     let layout = BitplaneLayout::for_shape(shape, &[bits], TableElement::F16, false, bits, &caps)?;
+    let layout_text = serde_json::to_string_pretty(&layout)? + "\n";
     let activation = if arguments.f16 { Activation::F16 } else { Activation::F32 };
     let reduce = if arguments.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
     let knobs = Knobs { reduce: Some(reduce), ..Knobs::default() };
@@ -60,6 +61,7 @@ fn main() -> Result<()> {
         println!("{}", path.display());
         anyhow::Ok(())
     };
+    write("layout.json", layout_text)?;
     write("launch.json", serde_json::to_string_pretty(&launches)? + "\n")?;
     // The launches of one spec differ in operands and grid; they share one shader.
     if let Some(launch) = launches.first() {

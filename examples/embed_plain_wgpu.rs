@@ -92,18 +92,25 @@ fn dispatch(
     let usage = wgpu::BufferUsages::UNIFORM;
     let params = BufferInitDescriptor { label: None, contents: launch.params(), usage };
     let params = device.create_buffer_init(&params);
+    let usage = wgpu::BufferUsages::STORAGE;
+    let absent = BufferInitDescriptor { label: None, contents: &[0; 16], usage };
+    let absent = device.create_buffer_init(&absent);
     let entry = |binding: &fewbytes::launch::Binding| {
         let resource = if binding.access == Access::Uniform {
             params.as_entire_buffer_binding()
         } else {
-            let operand = launch.operands().iter().find(|o| o.binding == binding.number);
-            let operand = operand.with_context(|| format!("{} is absent", binding.name))?;
-            let buffer = tensors
-                .get(&binding.number)
-                .and_then(|pieces| pieces.get(operand.piece as usize))
-                .with_context(|| format!("no buffer for {}", binding.name))?;
-            let size = wgpu::BufferSize::new(operand.bytes);
-            wgpu::BufferBinding { buffer, offset: operand.offset, size }
+            match launch.operands().iter().find(|o| o.binding == binding.number) {
+                // The kernel does not look at it, but WebGPU wants something there.
+                None => absent.as_entire_buffer_binding(),
+                Some(operand) => {
+                    let buffer = tensors
+                        .get(&binding.number)
+                        .and_then(|pieces| pieces.get(operand.piece as usize))
+                        .with_context(|| format!("no buffer for {}", binding.name))?;
+                    let size = wgpu::BufferSize::new(operand.bytes);
+                    wgpu::BufferBinding { buffer, offset: operand.offset, size }
+                }
+            }
         };
         let resource = wgpu::BindingResource::Buffer(resource);
         anyhow::Ok(wgpu::BindGroupEntry { binding: binding.number, resource })

@@ -13,8 +13,9 @@ fn main() -> fewbytes::Result<()> {
     let weights = ops::BitplaneWeights::upload(&ctx, &layer, 8)?;
     let gemv = ops::gemv_bitplane::plan(&ctx, &weights, Default::default())?;
     let (gpu_x, gpu_y) = (ctx.upload(&x)?, ctx.alloc::<f32>(rows)?);
+    let product = gemv.bind(&weights, &gpu_x, &gpu_y)?;
     for bits in 3..=8 {
-        ctx.submit(|pass| gemv.record(pass, bits, &weights, &gpu_x, &gpu_y))?;
+        ctx.submit(|pass| product.record(pass, bits))?;
         let y = ctx.block_on(ctx.read::<f32>(&gpu_y))?;
         let dense: f32 = w.iter().zip(&x).map(|(w, x)| w * x).sum();
         let reference = gemv_bitplane::reference(&layer, bits, &x, false)?.y[0];

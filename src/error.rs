@@ -8,12 +8,13 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Everything that can go wrong, from a hostile file to a lost device.
 ///
 /// Each variant names the thing, the limit and the value, and is returned before any work
-/// reaches a GPU wherever the problem can be seen beforehand.
+/// reaches a GPU wherever the problem can be seen beforehand. The text of an error tells all of it,
+/// causes included, so none is repeated as a `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The device, the build or the data lacks something that was asked for.
-    #[error("{what} is not supported: {why}")]
+    #[error("{what} is not available: {why}")]
     Unsupported {
         /// What was asked for.
         what: String,
@@ -131,22 +132,20 @@ pub enum Error {
         message: String,
     },
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        #[source]
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Another error, with the layer in which it happened.
-    #[error("layer {layer}: {source}")]
+    #[error("layer {layer}: {error}")]
     Layer {
         /// The layer's name.
         layer: String,
         /// The error itself.
-        #[source]
-        source: Box<Error>,
+        error: Box<Error>,
     },
 }
 
@@ -154,7 +153,7 @@ impl Error {
     /// Names the layer in which this error happened.
     #[must_use]
     pub fn in_layer(self, layer: &str) -> Self {
-        Self::Layer { layer: layer.to_owned(), source: Box::new(self) }
+        Self::Layer { layer: layer.to_owned(), error: Box::new(self) }
     }
 
     /// An [`Error::Shape`].

@@ -86,6 +86,21 @@ fn baseline_variants_fit_the_default_limits_of_webgpu() {
 }
 
 #[test]
+fn no_case_accepts_outputs_that_nobody_wrote() {
+    for case in cases() {
+        for (variant, knobs) in case.variants(&Caps::webgpu()) {
+            let proof = case.build(&Caps::webgpu(), &knobs).unwrap();
+            assert!(!proof.outputs.is_empty());
+            for output in &proof.outputs {
+                let untouched = proof.tensors.iter().find(|t| t.binding == output.binding);
+                let verdict = output.verify(&untouched.unwrap().pieces[0]);
+                assert!(verdict.is_err(), "{} {variant}", case.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn kernel_and_entry_point_have_one_name() {
     for launch in catalogue().values() {
         assert_eq!(launch.kernel(), launch.shader().entry());

@@ -56,8 +56,11 @@ fn main() {
 
     let mut trials = Vec::new();
     let required = std::env::var("FEWBYTES_REQUIRE_ADAPTERS").unwrap_or_default();
-    let required: Vec<String> =
-        required.split(',').map(str::to_lowercase).filter(|word| !word.is_empty()).collect();
+    let required: Vec<String> = required
+        .split(',')
+        .map(|word| word.trim().to_lowercase())
+        .filter(|word| !word.is_empty())
+        .collect();
     for word in required {
         let there = names.iter().any(|name| name.to_lowercase().contains(&word));
         let names = names.clone();

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     match run(&cli, &ctx) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", chain(&error));
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -108,20 +108,6 @@ fn run(cli: &Cli, ctx: &Context) -> Result<()> {
     );
     println!("Is it all right?  cargo run --release --example doctor");
     Ok(())
-}
-
-/// An error and its causes. The library's errors tell their causes themselves, so one that has
-/// been told already is left out.
-fn chain(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
-        if told.is_empty() {
-            cause
-        } else if told.contains(&cause) {
-            told
-        } else {
-            format!("{told}: {cause}")
-        }
-    })
 }
 
 /// The layer at 2 to 8 bits, and the relative error of its weights at each width.

@@ -44,8 +44,9 @@ pub(crate) fn all(
     let gemv = ops::gemv_bitplane::plan(ctx, &weights, ops::gemv_bitplane::Options::default())?;
     let device_x = ctx.upload(&x)?;
     let device_y = ctx.alloc::<f32>(layer.rows())?;
+    let bound = gemv.bind(&weights, &device_x, &device_y)?;
     let run = |bits: u8| {
-        ctx.submit(|pass| gemv.record(pass, bits, &weights, &device_x, &device_y))?;
+        ctx.submit(|pass| bound.record(pass, bits))?;
         let waited = ctx.device().poll(wgpu::PollType::wait_indefinitely());
         waited.map_err(|e| Error::DeviceLost { reason: e.to_string() }.into())
     };

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", report::chain(&error));
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -42,35 +42,14 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// An error and its causes in one line. The library's errors tell their causes themselves, so one
-/// that has been told already is left out.
-pub(crate) fn chain(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |told, cause| {
-        let cause = cause.to_string();
-        match told.as_str() {
-            "" => cause,
-            before if before.contains(&cause) => told,
-            before => format!("{before}: {cause}"),
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fewbytes::Error;
 
     #[test]
     fn sizes_have_three_digits() {
         let sizes = [0, 1000, 1 << 20, 955 * 1024 + 512, 40 << 20, 13 << 30].map(size);
         assert_eq!(sizes, ["0.00 KiB", "0.98 KiB", "1.00 MiB", "956 KiB", "40.0 MiB", "13.0 GiB"]);
         assert_eq!((kib(1), kib(1024), percent(1, 3)), ("1".into(), "1".into(), "33.3 %".into()));
-    }
-
-    #[test]
-    fn a_cause_that_has_been_told_is_not_told_again() {
-        let error = Error::format("planes", "missing").in_layer("mlp");
-        let error = anyhow::Error::from(error).context("nothing was written");
-        assert_eq!(chain(&error), "nothing was written: layer mlp: planes: missing");
     }
 }

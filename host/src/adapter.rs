@@ -83,22 +83,20 @@ pub(crate) async fn choose(options: &OpenOptions) -> Result<wgpu::Adapter> {
     let wanted = options.adapter.as_deref().map(str::to_lowercase);
     let fits = |name: &String| wanted.as_ref().is_none_or(|w| name.to_lowercase().contains(w));
     let at = names.iter().position(fits);
-    all.into_iter().zip(0..).find(|(_, i)| Some(*i) == at).map(|(adapter, _)| adapter).ok_or_else(
-        || {
-            let what = match &options.adapter {
-                Some(wanted) => format!("adapter {wanted:?}"),
-                None => "a GPU adapter".to_owned(),
-            };
-            let why = if names.is_empty() {
-                "no Vulkan, Metal or DX12 driver was found; on Debian or Ubuntu, \
+    at.and_then(|at| all.into_iter().nth(at)).ok_or_else(|| {
+        let what = match &options.adapter {
+            Some(wanted) => format!("adapter {wanted:?}"),
+            None => "a GPU adapter".to_owned(),
+        };
+        let why = if names.is_empty() {
+            "no Vulkan, Metal or DX12 driver was found; on Debian or Ubuntu, \
              `apt-get install mesa-vulkan-drivers libvulkan1` installs one that needs no GPU"
-                    .to_owned()
-            } else {
-                format!("there are: {}", names.join("; "))
-            };
-            Error::unsupported(what, why)
-        },
-    )
+                .to_owned()
+        } else {
+            format!("there are: {}", names.join("; "))
+        };
+        Error::unsupported(what, why)
+    })
 }
 
 pub(crate) async fn open(

@@ -76,12 +76,23 @@ impl Context {
         Ok(ctx)
     }
 
+    /// Makes every later call return [`Error::DeviceLost`] with this reason.
+    ///
+    /// For [`Context::new`]: the callback for losing the device is its owner's, who calls this
+    /// from there. Without it wgpu says nothing of writes and submissions to a lost device, and
+    /// everything else fails as [`Error::Validation`].
+    pub fn mark_lost(&self, reason: impl Into<String>) {
+        // Only the first reason is kept.
+        let _ = self.guarded.lost.set(reason.into());
+    }
+
     /// Compiles shaders without bounds checks from now on.
     ///
     /// # Safety
-    /// Memory outside a binding may then be read or written if the bytes of a tensor are not what
-    /// its type says. The caller vouches that everything uploaded is well-formed: layers made by
-    /// this crate or validated by its loaders, and views of the right length.
+    /// Nothing but the kernels' own arithmetic then keeps accesses within their bindings. The caller
+    /// vouches that buffers stay alive while work that uses them is queued (nobody calls
+    /// [`wgpu::Buffer::destroy`] on one), and accepts that a driver or compiler fault is no longer
+    /// contained. That each binding is as large as its kernel assumes is checked when it is bound.
     #[allow(unsafe_code)]
     #[must_use]
     pub unsafe fn trust_sizes(self) -> Self {
@@ -148,8 +159,13 @@ impl Context {
     /// # Errors
     /// As [`Context::plan`].
     pub fn plan_launches(&self, launches: Vec<Launch>) -> Result<Plan> {
+        let max_groups = self.caps.max_groups;
         let pipeline = |launch: &Launch| {
             launch.needs().check(launch.kernel(), &self.caps)?;
+            if let Some(groups) = launch.grid().into_iter().find(|&n| n > max_groups) {
+                let what = format!("workgroups of {} in one dimension", launch.kernel());
+                return Err(Error::range(what, format!("0..={max_groups}"), groups));
+            }
             self.pipelines.get(&self.guarded, launch, self.checks)
         };
         Plan::new(&self.guarded, &self.absent, self.caps.storage_alignment, launches, pipeline)
@@ -160,7 +176,12 @@ impl Context {
     /// # Errors
     /// The first of them.
     pub async fn settle(&self) -> Result<()> {
-        self.guarded.settle().await
+        let settled = self.guarded.settle().await;
+        if settled.is_err() {
+            // A pipeline whose error came late must not be found again as a good one.
+            self.pipelines.clear();
+        }
+        settled
     }
 
     /// A new buffer of `len` elements, zeroed, that kernels can use and that can be copied.

@@ -13,7 +13,8 @@
 //! let gemv = ops::gemv_bitplane::plan(&ctx, &weights, Default::default())?;
 //! let x = ctx.upload(&vec![1.0f32; layer.cols()])?;
 //! let y = ctx.alloc::<f32>(layer.rows())?;
-//! ctx.submit(|pass| gemv.record(pass, 4, &weights, &x, &y))?;
+//! let bound = gemv.bind(&weights, &x, &y)?;
+//! ctx.submit(|pass| bound.record(pass, 4))?;
 //! let y = ctx.block_on(ctx.read::<f32>(&y))?;
 //! # Ok(()) }
 //! ```
@@ -38,7 +39,7 @@ mod view;
 pub use adapter::{Features, OpenOptions, adapters, describe};
 pub use context::Context;
 pub use fewbytes::{Error, Result};
-pub use plan::{Arg, Plan};
+pub use plan::{Arg, Bound, Plan};
 #[cfg(feature = "proof")]
 pub use prove::{Verdict, prove};
 pub use view::{Element, Scalar, View};

@@ -1,4 +1,4 @@
-//! Shader modules. The only file of this crate with unsafe code.
+//! Shader modules, trusted because they are ours.
 
 use fewbytes::launch::{Dialect, Launch};
 
@@ -35,7 +35,7 @@ pub(crate) fn create(device: &wgpu::Device, launch: &Launch, checks: Checks) -> 
     // text is one of that crate's own. Every loop in it counts up to a bound that the spec
     // validated, so the loop guard is not needed; the catalogue and case table prove all of them
     // with the guard off. Without bounds checks, what is bound must be as large as the operands
-    // say: `Plan::record` checks that before it binds, and the caller of `trust_sizes` vouches
-    // for the contents of the parameters' buffer staying ours.
+    // say, which `Plan::bind` checks, and stay alive, for which the caller of `trust_sizes`
+    // vouches; codes are masked to their width before they index a table.
     unsafe { device.create_shader_module_trusted(descriptor, runtime) }
 }

@@ -25,6 +25,10 @@ impl Pipelines {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    pub(crate) fn clear(&self) {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The launch's pipeline, compiled now if nobody asked for it before.
     pub(crate) fn get(
         &self,

@@ -5,10 +5,7 @@ use crate::pipeline::Pipeline;
 use crate::scope::Guarded;
 use fewbytes::launch::{Access, Binding, Operand, Scratch, Traffic};
 use fewbytes::{Error, Launch, Result};
-use std::sync::{Arc, Mutex, PoisonError};
-
-/// Bindings of this many different sets of tensors are remembered by one plan.
-const REMEMBERED: usize = 64;
+use std::sync::Arc;
 
 /// A tensor for one binding: one view a piece.
 #[derive(Debug, Clone, Copy)]
@@ -19,17 +16,39 @@ pub struct Arg<'a> {
     pub pieces: &'a [View],
 }
 
-/// Launches that are ready to be recorded, any number of times.
-///
-/// The first `record` with a set of tensors binds them; later ones with the same tensors allocate
-/// nothing. Up to 64 sets are remembered, which keeps their buffers alive: [`Plan::forget`] lets go.
+/// Launches that are ready to be bound and recorded, any number of times.
 pub struct Plan {
     guarded: Guarded,
     absent: wgpu::Buffer,
     alignment: u32,
-    steps: Vec<Step>,
+    steps: Arc<[Step]>,
     scratch_bytes: u64,
-    remembered: Mutex<Vec<Bound>>,
+}
+
+/// Launches bound to their tensors: recording them allocates nothing.
+///
+/// Keeps the tensors' buffers alive, and needs the plan no more.
+pub struct Bound {
+    guarded: Guarded,
+    steps: Arc<[Step]>,
+    groups: Vec<wgpu::BindGroup>,
+}
+
+impl Bound {
+    /// Records every launch into the caller's pass.
+    ///
+    /// # Errors
+    /// [`Error::DeviceLost`] when that is known; nothing is recorded then.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) -> Result<()> {
+        self.guarded.alive()?;
+        for (step, group) in self.steps.iter().zip(&self.groups) {
+            pass.set_pipeline(&step.pipeline.pipeline);
+            pass.set_bind_group(0, group, &[]);
+            let [x, y, z] = step.grid;
+            pass.dispatch_workgroups(x, y, z);
+        }
+        Ok(())
+    }
 }
 
 /// One launch.
@@ -43,20 +62,6 @@ struct Step {
     scratch: Vec<Scratch>,
     grid: [u32; 3],
     traffic: Traffic,
-}
-
-/// Bind groups for one set of tensors.
-struct Bound {
-    tensors: Vec<(u32, View)>,
-    scratch: Option<View>,
-    groups: Vec<wgpu::BindGroup>,
-}
-
-impl Bound {
-    fn is_for(&self, args: &[Arg<'_>], scratch: Option<&View>) -> bool {
-        let given = args.iter().flat_map(|arg| arg.pieces.iter().map(|view| (arg.binding, view)));
-        self.scratch.as_ref() == scratch && self.tensors.iter().map(|(n, v)| (*n, v)).eq(given)
-    }
 }
 
 impl Plan {
@@ -78,13 +83,12 @@ impl Plan {
             guarded: guarded.clone(),
             absent: absent.clone(),
             alignment,
-            steps,
+            steps: steps.into(),
             scratch_bytes,
-            remembered: Mutex::default(),
         })
     }
 
-    /// Bytes of scratch memory that [`Plan::record_with_scratch`] wants.
+    /// Bytes of scratch memory that [`Plan::bind`] wants.
     pub fn scratch_bytes(&self) -> u64 {
         self.scratch_bytes
     }
@@ -99,61 +103,26 @@ impl Plan {
         self.steps.iter().map(|step| step.traffic).sum()
     }
 
-    /// Records every launch into the caller's pass.
+    /// Binds tensors, and scratch memory where some is needed, to every launch.
     ///
     /// # Errors
     /// [`Error::Shape`] when a tensor is missing or too small, [`Error::Alignment`],
     /// [`Error::Aliasing`] when written memory is bound twice, [`Error::Unsupported`] when a
     /// buffer lacks `STORAGE` usage or scratch memory is needed, [`Error::Validation`] when a
-    /// buffer belongs to another device. Nothing is recorded then.
-    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, args: &[Arg<'_>]) -> Result<()> {
-        self.record_with_scratch(pass, args, None)
+    /// buffer belongs to another device, [`Error::DeviceLost`].
+    pub fn bind(&self, args: &[Arg<'_>], scratch: Option<&View>) -> Result<Bound> {
+        let groups: Result<_> =
+            self.steps.iter().map(|step| self.bind_step(step, args, scratch)).collect();
+        Ok(Bound { guarded: self.guarded.clone(), steps: Arc::clone(&self.steps), groups: groups? })
     }
 
-    /// Records every launch, with scratch memory.
+    /// Binds and records in one call, for tensors that are used once; what is recorded often is
+    /// better bound once.
     ///
     /// # Errors
-    /// As [`Plan::record`].
-    pub fn record_with_scratch(
-        &self,
-        pass: &mut wgpu::ComputePass<'_>,
-        args: &[Arg<'_>],
-        scratch: Option<&View>,
-    ) -> Result<()> {
-        self.guarded.alive()?;
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = match remembered.iter().position(|bound| bound.is_for(args, scratch)) {
-            Some(at) => at,
-            None => {
-                let bound = self.bind(args, scratch)?;
-                if remembered.len() == REMEMBERED {
-                    remembered.remove(0);
-                }
-                remembered.push(bound);
-                remembered.len() - 1
-            }
-        };
-        let groups = remembered.get(at).map_or(&[][..], |bound| &bound.groups);
-        for (step, group) in self.steps.iter().zip(groups) {
-            pass.set_pipeline(&step.pipeline.pipeline);
-            pass.set_bind_group(0, group, &[]);
-            let [x, y, z] = step.grid;
-            pass.dispatch_workgroups(x, y, z);
-        }
-        Ok(())
-    }
-
-    /// Lets go of every remembered set of tensors.
-    pub fn forget(&self) {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    fn bind(&self, args: &[Arg<'_>], scratch: Option<&View>) -> Result<Bound> {
-        let groups: Result<Vec<_>> =
-            self.steps.iter().map(|step| self.bind_step(step, args, scratch)).collect();
-        let tensors =
-            args.iter().flat_map(|arg| arg.pieces.iter().map(|v| (arg.binding, v.clone())));
-        Ok(Bound { tensors: tensors.collect(), scratch: scratch.cloned(), groups: groups? })
+    /// As [`Plan::bind`]; nothing is recorded then.
+    pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, args: &[Arg<'_>]) -> Result<()> {
+        self.bind(args, None)?.record(pass)
     }
 
     fn bind_step(
@@ -230,13 +199,21 @@ impl Plan {
     }
 }
 
-/// Written memory may be bound once only: WebGPU forbids one buffer as read and written in one
-/// dispatch, whatever the ranges.
+/// WebGPU forbids one buffer as read and as written in one dispatch, whatever the ranges, and
+/// written ranges that overlap; distinct written ranges of one buffer are fine.
 fn check_aliasing(step: &Step, entries: &[(&Binding, wgpu::BufferBinding<'_>)]) -> Result<()> {
+    let range = |r: &wgpu::BufferBinding<'_>| {
+        r.offset..r.offset.saturating_add(r.size.map_or(u64::MAX, u64::from))
+    };
     for (binding, resource) in entries.iter().filter(|(b, _)| b.access == Access::ReadWrite) {
-        let twin = entries
-            .iter()
-            .find(|(other, r)| other.number != binding.number && r.buffer == resource.buffer);
+        let own = range(resource);
+        let twin = entries.iter().find(|(other, r)| {
+            let theirs = range(r);
+            let apart = own.end <= theirs.start || theirs.end <= own.start;
+            other.number != binding.number
+                && r.buffer == resource.buffer
+                && !(other.access == Access::ReadWrite && apart)
+        });
         if let Some((other, _)) = twin {
             return Err(Error::Aliasing {
                 written: format!("{} of {}", binding.name, step.kernel),

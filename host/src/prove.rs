@@ -25,6 +25,9 @@ pub fn prove(ctx: &Context, case: &dyn Case, knobs: &Knobs) -> Result<Verdict> {
         .collect::<Result<_>>()?;
     let args: Vec<_> =
         tensors.iter().map(|(tensor, pieces)| Arg { binding: tensor.binding, pieces }).collect();
+    if proof.outputs.is_empty() {
+        return Err(Error::shape("outputs of a proof", "at least one", "none"));
+    }
     let mut first: Vec<Vec<u8>> = Vec::new();
     let mut measure = Measure::default();
     for run in 0..2 {

@@ -3,6 +3,11 @@
 use crate::{Context, Scalar, View};
 use fewbytes::{Error, Result};
 use futures::channel::oneshot;
+use std::future::poll_fn;
+#[cfg(not(target_arch = "wasm32"))]
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::Poll;
 
 impl Context {
     /// Copies a view's elements to the host. Submits the copy; await it anywhere in a browser, or
@@ -14,7 +19,7 @@ impl Context {
     /// earlier creation error that had not arrived yet.
     pub async fn read<T: Scalar>(&self, view: &View) -> Result<Vec<T>> {
         view.expect("the view to read", T::ELEMENT, usize::try_from(view.len()).unwrap_or(0))?;
-        self.guarded().settle().await?;
+        self.settle().await?;
         let what = || format!("{} x {:?}", view.len(), view.element());
         if !view.buffer().usage().contains(wgpu::BufferUsages::COPY_SRC) {
             let message = "the buffer has no COPY_SRC usage".to_owned();
@@ -49,7 +54,13 @@ impl Context {
             Err(lost) => lost,
             Ok(()) => Error::Readback { what: what(), message },
         };
-        mapped
+        // The callback never comes when the wait for the device itself fails.
+        let mut mapped = mapped;
+        let answer = poll_fn(|task| match Pin::new(&mut mapped).poll(task) {
+            Poll::Pending if self.guarded().alive().is_err() => Poll::Ready(Err(oneshot::Canceled)),
+            answer => answer,
+        });
+        answer
             .await
             .map_err(|_| failed("the device went away".to_owned()))?
             .map_err(|e| failed(e.to_string()))?;
@@ -65,17 +76,24 @@ impl Context {
     }
 
     /// Waits for a future, driving this device meanwhile. Outside browsers only.
+    ///
+    /// A future of this crate ends with [`Error::DeviceLost`] when the device is lost; for any
+    /// other, ending is its own business.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let mut future = std::pin::pin!(future);
         let mut task = std::task::Context::from_waker(std::task::Waker::noop());
         loop {
-            if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut task) {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut task) {
                 return output;
             }
-            // An error here means a lost device, and that wakes the mapping with an error; the
-            // next turn of the loop sees it.
-            let _ = self.device().poll(wgpu::PollType::wait_indefinitely());
+            // wgpu panics in `poll` when the driver reports a lost device, and runs no callback.
+            // That is the one panic here, it leaves nothing of ours half done, and this crate
+            // returns errors.
+            let wait = || self.device().poll(wgpu::PollType::wait_indefinitely());
+            if catch_unwind(AssertUnwindSafe(wait)).is_err() {
+                self.mark_lost("the driver could not wait for the device");
+            }
             std::thread::yield_now();
         }
     }

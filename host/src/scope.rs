@@ -71,9 +71,25 @@ impl Guarded {
         match (&mut outcome).now_or_never() {
             Some(Some(error)) => return Err(error),
             Some(None) => {}
-            None => self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(outcome),
+            None => self.defer(outcome),
         }
+        // The call that meets the loss of the device is the first one to say so.
+        self.alive()?;
         Ok(made)
+    }
+
+    /// Keeps an outcome for [`Guarded::settle`], and drops those that turned out well meanwhile.
+    fn defer(&self, outcome: Outcome) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = std::mem::take(&mut *pending);
+        pending.extend(waiting.into_iter().filter_map(|mut outcome| {
+            match (&mut outcome).now_or_never() {
+                Some(None) => None,
+                Some(Some(error)) => Some(boxed(std::future::ready(Some(error)))),
+                None => Some(outcome),
+            }
+        }));
+        pending.push(outcome);
     }
 
     /// Waits for every scope that is still open and reports the first error.

@@ -1,5 +1,6 @@
 //! Typed views of buffers.
 
+use fewbytes::linear::Activation;
 use fewbytes::{Error, Result};
 use half::f16;
 
@@ -23,6 +24,15 @@ impl Element {
             Self::U8 => 1,
             Self::F16 => 2,
             Self::U32 | Self::F32 => 4,
+        }
+    }
+}
+
+impl From<Activation> for Element {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::F32 => Self::F32,
+            Activation::F16 => Self::F16,
         }
     }
 }

@@ -62,8 +62,10 @@ impl Shape {
     /// 8-bit rows at 4 KiB, a quarter of WebGPU's workgroup memory.
     pub(super) fn new(kernel: &str, caps: &Caps, knobs: &Knobs) -> Result<Self> {
         let workgroup = knobs.workgroup.unwrap_or(64);
-        if !workgroup.is_power_of_two() || workgroup < 8 || workgroup > caps.max_invocations {
-            let limit = format!("the powers of two in 8..={}", caps.max_invocations);
+        // No device has more than 1024; the bound keeps sizes of workgroup memory within u32.
+        let most = caps.max_invocations.min(1024);
+        if !workgroup.is_power_of_two() || workgroup < 8 || workgroup > most {
+            let limit = format!("the powers of two in 8..={most}");
             return Err(Error::range(format!("workgroup of {kernel}"), limit, workgroup));
         }
         let rows = knobs.rows.unwrap_or(4);

@@ -54,7 +54,9 @@ impl DequantizeBitplane {
 
     /// Bytes of the output.
     pub fn dst_bytes(&self) -> u64 {
-        (self.layout.rows() as u64) * (self.stride() as u64) * self.element.bytes() as u64
+        (self.layout.rows() as u64)
+            .saturating_mul(self.stride() as u64)
+            .saturating_mul(self.element.bytes() as u64)
     }
 }
 

@@ -18,7 +18,7 @@
 //! kernel is our own.
 
 use super::bitplane::{Params, Shape, count, weight_operands, weight_parts, whole};
-use super::{BitplaneLayer, BitplaneLayout};
+use super::{Activation, BitplaneLayer, BitplaneLayout};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Operand, Reduce, Shader, Spec, Traffic,
     linear_grid, part,
@@ -43,35 +43,6 @@ static BINDINGS: [Binding; 6] = [
     Binding::new(X, "x", Access::Read),
     Binding::new(Y, "y", Access::ReadWrite),
 ];
-
-/// Element type of activations and of dense outputs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub enum Activation {
-    /// IEEE single precision.
-    #[default]
-    F32,
-    /// IEEE half precision, stored in pairs; needs no device feature.
-    F16,
-}
-
-impl Activation {
-    /// Bytes of one element.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-
-    /// The name in tables and messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-        }
-    }
-}
 
 /// One product, described.
 #[derive(Debug, Clone, PartialEq)]

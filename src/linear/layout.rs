@@ -12,11 +12,12 @@ const PLANE_ALIGNMENT: usize = 32;
 /// Tables of a width start at multiples of 256 bytes, WebGPU's binding alignment.
 const TABLE_ALIGNMENT: u64 = 256;
 
-/// Where the first `max_bits` planes of a layer and their tables lie on a device.
+/// Where the planes of a layer up to some width, and their tables, lie on a device.
 ///
 /// A layer that is too large for one binding is cut by rows into *pieces*. A piece is two
 /// buffers: planes `[max_bits, rows, words]`, so that the planes of any smaller width are a prefix
-/// of it, and tables, one width after another. Planes above `max_bits` are not there at all.
+/// of it, and tables, one width after another. Planes above the
+/// widest width that was asked for and has tables are not there at all.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BitplaneLayout {
@@ -32,7 +33,7 @@ pub struct BitplaneLayout {
 }
 
 impl BitplaneLayout {
-    /// Lays out a layer for a device, up to `max_bits` bits.
+    /// Lays out a layer for a device, up to the widest width within `max_bits` that has tables.
     ///
     /// # Errors
     /// [`Error::Range`] for `max_bits` outside the layer's widths, [`Error::Unsupported`] when no
@@ -60,12 +61,13 @@ impl BitplaneLayout {
         let BitplaneShape { rows, cols, seed_bits, parent_bits } = shape;
         check_bits("bits to upload", max_bits, seed_bits, parent_bits)?;
         let there: Vec<u8> = (seed_bits..=max_bits).filter(|bits| widths.contains(bits)).collect();
-        if there.is_empty() {
+        // Planes beyond the widest width that can run would never be read.
+        let Some(&max_bits) = there.last() else {
             return Err(Error::unsupported(
                 format!("an upload of {max_bits} bits"),
                 format!("the layer has tables for {}", list_widths(widths.iter().copied())),
             ));
-        }
+        };
         let mut layout =
             Self { rows, cols, seed_bits, max_bits, widths: there, table, bias, piece_rows: rows };
         let limit = caps.bindable_bytes();
@@ -238,6 +240,8 @@ mod tests {
             200 * 16 + 128 + 200 * 32
         );
         assert!(matches!(layout.check_width(5), Err(Error::Range { .. })));
+        // There is no table for 6 or 5 bits, so nothing beyond the fourth plane can run.
+        assert_eq!(BitplaneLayout::new(&layer, 6, &Caps::webgpu()).unwrap(), layout);
         assert!(matches!(
             BitplaneLayout::new(&layer, 9, &Caps::webgpu()),
             Err(Error::Range { .. })

@@ -3,6 +3,7 @@
 //! Source: "Any-Precision LLM: Low-Cost Deployment of Multiple, Different-Sized LLMs", Park et
 //! al., ICML 2024, arXiv 2402.10517.
 
+mod activation;
 pub mod bitplane;
 pub mod dequantize_bitplane;
 #[cfg(feature = "safetensors")]
@@ -16,8 +17,9 @@ mod table;
 mod tables;
 mod weights;
 
+pub use activation::Activation;
 pub use dequantize_bitplane::DequantizeBitplane;
-pub use gemv_bitplane::{Activation, GemvBitplane};
+pub use gemv_bitplane::GemvBitplane;
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;
 pub use quantize::{

@@ -18,6 +18,8 @@ pub(super) enum Values {
     Subnormal,
     /// Up to the largest finite f16.
     Huge,
+    /// Up to twice that, for tables of f32.
+    BeyondF16,
 }
 
 /// Shape of a random layer.
@@ -67,6 +69,7 @@ impl Random {
             Values::Ordinary => uniform(rng),
             Values::Subnormal => f16::from_bits((rng.next_u32() & 0x83ff) as u16).to_f32(),
             Values::Huge => 65504.0 * uniform(rng),
+            Values::BeyondF16 => 131_008.0 * uniform(rng),
         }
     }
 }

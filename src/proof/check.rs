@@ -63,6 +63,12 @@ pub enum Mismatch {
         /// What would have been accepted.
         tolerance: f64,
     },
+    /// An element, or the padding of the last word, was not written.
+    #[error("element {at} was not written")]
+    Unwritten {
+        /// Where.
+        at: usize,
+    },
     /// The elements are each acceptable but too far off together.
     #[error("relative error {found:e} is above {limit:e}")]
     Relative {
@@ -96,6 +102,12 @@ impl Expected {
                 if expected != bytes.len() {
                     return Err(Mismatch::Length { expected, found: bytes.len() });
                 }
+                let poisoned = |element: &[u8]| element.iter().all(|&byte| byte == super::POISON);
+                if let Some(at) = bytes.chunks_exact(element.bytes()).position(poisoned) {
+                    return Err(Mismatch::Unwritten { at });
+                }
+                let padding = &bytes[values.len() * element.bytes()..];
+                verify_bytes(&vec![0; padding.len()], padding)?;
                 let found: Vec<f64> = match element {
                     Activation::F32 => bytemuck::pod_collect_to_vec::<u8, f32>(bytes)
                         .into_iter()
@@ -179,7 +191,7 @@ mod tests {
             bytes(&[1.0, f32::NAN]),
             bytes(&[f32::INFINITY, -2.0]),
             bytes(&[1.0]),
-            vec![0xff; 8],
+            vec![0xfe; 8],
         ] {
             expected.verify(&wrong).unwrap_err();
         }
@@ -189,6 +201,14 @@ mod tests {
         nan.verify(&bytes(&[0.0, f32::INFINITY])).unwrap_err();
         Expected::Bytes(vec![1, 2]).verify(&[1, 3]).unwrap_err();
         Expected::Bytes(vec![1, 2]).verify(&[1]).unwrap_err();
+    }
+
+    #[test]
+    fn what_was_not_written_is_caught_even_where_nan_is_expected() {
+        let untouched = vec![super::super::POISON; 8];
+        for expected in [close(&[f64::NAN; 2], 0.0), close(&[1.0; 2], f64::INFINITY)] {
+            assert_eq!(expected.verify(&untouched), Err(Mismatch::Unwritten { at: 0 }));
+        }
     }
 
     #[test]

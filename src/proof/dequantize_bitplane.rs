@@ -2,7 +2,7 @@
 
 use super::bitplane::{Random, Squeeze, Values, weight_tensors};
 use super::{Case, Expected, Output, Proof, Tensor};
-use crate::launch::{Caps, Knobs, Spec as _};
+use crate::launch::{Caps, Knobs, Reduce, Spec as _};
 use crate::linear::dequantize_bitplane::{DST, NAME, reference};
 use crate::linear::{Activation, BitplaneLayout, DequantizeBitplane, TableElement};
 use crate::{Error, Result};
@@ -18,6 +18,7 @@ pub(super) struct DequantizeCase {
     table: TableElement,
     values: Values,
     squeeze: Squeeze,
+    knobs: Knobs,
 }
 
 const DEFAULT: DequantizeCase = DequantizeCase {
@@ -28,6 +29,7 @@ const DEFAULT: DequantizeCase = DequantizeCase {
     table: TableElement::F16,
     values: Values::Ordinary,
     squeeze: Squeeze::None,
+    knobs: Knobs { workgroup: None, rows: None, reduce: None },
 };
 
 pub(super) fn cases() -> Vec<DequantizeCase> {
@@ -41,15 +43,24 @@ pub(super) fn cases() -> Vec<DequantizeCase> {
         }
     }
     for element in [F32, F16] {
-        for values in [Values::Subnormal, Values::Huge] {
+        // Entries beyond f16 become infinite in f16 output.
+        for values in [Values::Subnormal, Values::Huge, Values::BeyondF16] {
             for table in [TableElement::F16, TableElement::F32] {
-                all.push(DequantizeCase { values, table, element, bits: 6, cols: 99, ..DEFAULT });
+                if table == TableElement::F32 || values != Values::BeyondF16 {
+                    let (bits, cols) = (6, 99);
+                    all.push(DequantizeCase { values, table, element, bits, cols, ..DEFAULT });
+                }
             }
         }
         let table = TableElement::F32;
         all.push(DequantizeCase { table, element, rows: 9, cols: 130, bits: 3, ..DEFAULT });
         let squeeze = Squeeze::Groups(6);
         all.push(DequantizeCase { squeeze, element, rows: 67, cols: 70, ..DEFAULT });
+    }
+    for (workgroup, rows) in [(8, 2), (32, 8), (128, 4), (256, 2)] {
+        let knobs = Knobs { workgroup: Some(workgroup), rows: Some(rows), reduce: None };
+        all.push(DequantizeCase { rows: 21, cols: 101, knobs, bits: 8, ..DEFAULT });
+        all.push(DequantizeCase { rows: 21, cols: 101, knobs, bits: 2, element: F16, ..DEFAULT });
     }
     // Several pieces of weights, and several bindings of output within a piece.
     for (element, cols, bytes) in [(F32, 801, 480_000), (F16, 1500, 650_000)] {
@@ -76,11 +87,14 @@ impl Case for DequantizeCase {
         if self.squeeze != Squeeze::None {
             name += &format!(" {:?}", self.squeeze);
         }
+        if let (Some(workgroup), Some(rows)) = (self.knobs.workgroup, self.knobs.rows) {
+            name += &format!(" {workgroup}x{rows}");
+        }
         name
     }
 
     fn variants(&self, _: &Caps) -> Vec<(&'static str, Knobs)> {
-        vec![("baseline", Knobs::baseline())]
+        vec![("baseline", Knobs { reduce: Some(Reduce::Workgroup), ..self.knobs })]
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {

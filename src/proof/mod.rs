@@ -16,7 +16,8 @@ use crate::launch::{Caps, Knobs, Launch};
 
 /// Extra bytes behind every output, which must come back unchanged.
 pub const CANARY_BYTES: usize = 256;
-/// What outputs hold beforehand: NaN as f32, as f16, and a code no kernel writes by accident.
+/// The bytes that outputs hold beforehand: NaN as f32 and as f16, with a payload that arithmetic
+/// does not make, so that an output that has to be NaN has to be written all the same.
 pub const POISON: u8 = 0xff;
 
 /// One row of a kernel's case table.
@@ -93,6 +94,8 @@ impl Output {
 }
 
 /// Every case of every kernel.
+///
+/// No case accepts outputs that nobody wrote.
 pub fn cases() -> Vec<Box<dyn Case>> {
     let mut all: Vec<Box<dyn Case>> = Vec::new();
     all.extend(gemv_bitplane::cases().into_iter().map(|case| Box::new(case) as _));

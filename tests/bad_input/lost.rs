@@ -16,6 +16,7 @@ fn outcomes(ctx: &Context) -> Vec<(&'static str, Result<()>)> {
     let spare = ctx.alloc::<f32>(6).unwrap();
     ctx.submit(|pass| gemv.record(pass, 4, &weights, &x, &y)).unwrap();
     ctx.block_on(ctx.read::<f32>(&y)).unwrap();
+    let bound = gemv.bind(&weights, &x, &y).unwrap();
 
     ctx.device().destroy();
     // The owner of the device would hear of it on the next poll.
@@ -40,7 +41,7 @@ fn outcomes(ctx: &Context) -> Vec<(&'static str, Result<()>)> {
             dequantize_bitplane::plan(ctx, &weights, 4, Activation::F16, &Knobs::default())
                 .map(drop),
         ),
-        ("remembered tensors", ctx.submit(|pass| gemv.record(pass, 4, &weights, &x, &y))),
+        ("bound tensors", ctx.submit(|pass| bound.record(pass, 4))),
         ("new tensors", ctx.submit(|pass| gemv.record(pass, 4, &weights, &x, &spare))),
         ("settle", ctx.block_on(ctx.settle())),
         ("second read", ctx.block_on(ctx.read::<f32>(&spare)).map(drop)),
@@ -68,8 +69,7 @@ fn a_callers_device_that_is_lost_is_an_error_too() {
         for (what, outcome) in outcomes(&ctx) {
             match outcome {
                 Ok(()) => assert!(
-                    ["write", "alloc", "remembered tensors", "new tensors", "settle"]
-                        .contains(&what),
+                    ["write", "alloc", "bound tensors", "new tensors", "settle"].contains(&what),
                     "{what} succeeded on a lost device"
                 ),
                 Err(error) => assert!(
@@ -79,4 +79,34 @@ fn a_callers_device_that_is_lost_is_an_error_too() {
             }
         }
     }
+}
+
+#[test]
+fn an_owner_who_passes_the_loss_on_makes_every_call_say_so() {
+    let opened = open(Features::Full);
+    let ctx = std::sync::Arc::new(Context::new(opened.device(), opened.queue()).unwrap());
+    let weak = std::sync::Arc::downgrade(&ctx);
+    ctx.device().set_device_lost_callback(move |_, message| {
+        if let Some(ctx) = weak.upgrade() {
+            ctx.mark_lost(message);
+        }
+    });
+    for (what, outcome) in outcomes(&ctx) {
+        let error = outcome.expect_err(what);
+        assert!(matches!(error, Error::DeviceLost { .. }), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_read_that_is_under_way_ends_when_the_device_is_lost() {
+    use std::task::{Context as Task, Poll, Waker};
+    let ctx = open(Features::Full);
+    let view = ctx.upload(&[1.0f32; 4]).unwrap();
+    let mut read = std::pin::pin!(ctx.read::<f32>(&view));
+    let mut task = Task::from_waker(Waker::noop());
+    // Nobody polls the device, so the mapping cannot have come.
+    assert!(read.as_mut().poll(&mut task).is_pending());
+    ctx.mark_lost("a test says so");
+    let Poll::Ready(Err(error)) = read.as_mut().poll(&mut task) else { panic!("still waiting") };
+    assert_eq!(error.to_string(), "device lost: a test says so");
 }

@@ -53,7 +53,7 @@ fn refused<T>(result: Result<T>, words: &[&str]) -> Error {
 macro_rules! assert_kind {
     ($error:expr, $kind:pat) => {
         let error = match $error {
-            fewbytes::Error::Layer { source, .. } => *source,
+            fewbytes::Error::Layer { error, .. } => *error,
             other => other,
         };
         assert!(matches!(error, $kind), "{error:?} is not {}", stringify!($kind));

@@ -147,7 +147,7 @@ proptest! {
             file.body[at] = value;
         }
         if let Err(error) = load_packed(&file.join()) {
-            let Error::Layer { source, .. } = error else { panic!("{error}") };
+            let Error::Layer { error: source, .. } = error else { panic!("{error}") };
             prop_assert!(matches!(*source, Error::Value { .. }), "{}", source);
         }
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// The error is one of the loaders' kinds and its text has all of `words`.
 fn assert_says(error: &Error, words: &[&str]) {
     let inner = match error {
-        Error::Layer { source, .. } => source,
+        Error::Layer { error: source, .. } => source,
         other => other,
     };
     let typed = matches!(

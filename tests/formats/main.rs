@@ -70,7 +70,7 @@ fn load_packed(bytes: &[u8]) -> Result<Vec<BitplaneLayer>, Error> {
                     assert_eq!(found, (header.rows, header.cols, header.table));
                     layers.push(layer);
                 }
-                Err(Error::Layer { layer, source }) => {
+                Err(Error::Layer { layer, error: source }) => {
                     assert_eq!(layer, name);
                     return Err(source.in_layer(&layer));
                 }

@@ -136,13 +136,13 @@ fn a_bias_of_either_type_is_imported() {
 fn what_the_published_layout_cannot_hold_is_not_written() {
     let odd = Wanted::new(2, 33, 3, 4).layer();
     let single = Wanted { table: TableElement::F32, ..Wanted::new(2, 32, 3, 4) }.layer();
-    let Err(Error::Layer { layer, source }) = write_reference(&[("odd", &odd)]) else {
+    let Err(Error::Layer { layer, error: source }) = write_reference(&[("odd", &odd)]) else {
         panic!("33 columns were written")
     };
     let is_33 = matches!(*source, Error::Alignment { multiple: 32, value: 33, .. });
     assert!(layer == "odd" && is_33, "{source}");
     let error = write_reference(&[("single", &single)]).unwrap_err();
-    let Error::Layer { layer, source } = error else { panic!("{error}") };
+    let Error::Layer { layer, error: source } = error else { panic!("{error}") };
     assert!(layer == "single" && matches!(*source, Error::Unsupported { .. }), "{source}");
 }
 
@@ -162,7 +162,7 @@ fn a_save_into_a_missing_folder_names_the_path_and_leaves_nothing() {
     let path = folder.path().join("missing/model.safetensors");
     let layer = Wanted::new(2, 32, 3, 4).layer();
     let error = save_packed(&path, &[("l", &layer)]).unwrap_err();
-    let Error::Io { path: named, source } = &error else { panic!("{error}") };
+    let Error::Io { path: named, error: source } = &error else { panic!("{error}") };
     assert_eq!((named, source.kind()), (&path, std::io::ErrorKind::NotFound));
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -1,4 +1,4 @@
-//! Plans: which variant runs, rebinding, eviction, chains.
+//! Plans: which variant runs, binding, chains.
 
 use crate::device::open;
 use crate::{activations, assert_product, bit_patterns, product, quantized};
@@ -52,52 +52,46 @@ fn scene(rows: usize, cols: usize) -> Scene {
 }
 
 #[test]
-fn more_tensor_sets_than_are_remembered_stay_right() {
+fn many_bound_products_stay_apart_and_serve_every_width() {
     let Scene { ctx, weights, plan, .. } = scene(9, 96);
     let layer = quantized(21, 9, 96);
-    // 64 sets are remembered, so the first ones are evicted and bound anew in the second round.
     let sets: Vec<_> = (0..80)
         .map(|i| {
-            let x = activations(1000 + i, 96);
-            (ctx.upload(&x).unwrap(), ctx.alloc::<f32>(9).unwrap(), x)
+            let host = activations(1000 + i, 96);
+            let (x, y) = (ctx.upload(&host).unwrap(), ctx.alloc::<f32>(9).unwrap());
+            (plan.bind(&weights, &x, &y).unwrap(), y, host)
         })
         .collect();
-    let mut first = Vec::new();
-    for round in 0..2 {
+    let compiled = ctx.pipelines();
+    // What is bound needs neither the plan nor the handles of its tensors.
+    drop((plan, weights));
+    for bits in [6, 3, 8] {
         for (_, y, _) in &sets {
             ctx.write(y, &[f32::NAN; 9]).unwrap();
         }
-        ctx.submit(|pass| {
-            sets.iter().try_for_each(|(x, y, _)| plan.record(pass, 6, &weights, x, y))
-        })
-        .unwrap();
-        for (index, (_, y, x)) in sets.iter().enumerate() {
-            let y = ctx.block_on(ctx.read::<f32>(y)).unwrap();
-            assert_product(&layer, 6, x, &y);
-            if round == 0 {
-                first.push(bit_patterns(&y));
-            } else {
-                assert_eq!(bit_patterns(&y), first[index], "set {index}");
-            }
+        ctx.submit(|pass| sets.iter().try_for_each(|(bound, ..)| bound.record(pass, bits)))
+            .unwrap();
+        for (_, y, host) in &sets {
+            assert_product(&layer, bits, host, &ctx.block_on(ctx.read::<f32>(y)).unwrap());
         }
     }
+    assert_eq!(ctx.pipelines(), compiled);
 }
 
 #[test]
-fn a_plan_that_forgot_binds_again() {
+fn a_bound_product_is_the_recorded_one_and_knows_its_widths() {
     let Scene { ctx, weights, plan, x } = scene(9, 96);
-    let before = product(&ctx, &plan, 4, &weights, &x);
-    plan.width(4).unwrap().forget();
-    assert_eq!(bit_patterns(&product(&ctx, &plan, 4, &weights, &x)), bit_patterns(&before));
-    // A recording that is under way keeps what it bound.
-    let y = ctx.upload(&[f32::NAN; 9]).unwrap();
-    ctx.submit(|pass| {
-        plan.record(pass, 4, &weights, &x, &y)?;
-        plan.width(4)?.forget();
-        Ok(())
-    })
-    .unwrap();
-    assert_eq!(bit_patterns(&ctx.block_on(ctx.read::<f32>(&y)).unwrap()), bit_patterns(&before));
+    let y = ctx.alloc::<f32>(9).unwrap();
+    let bound = plan.bind(&weights, &x, &y).unwrap();
+    for bits in 3..=8 {
+        let once = product(&ctx, &plan, bits, &weights, &x);
+        ctx.write(&y, &[f32::NAN; 9]).unwrap();
+        ctx.submit(|pass| bound.record(pass, bits)).unwrap();
+        let again = ctx.block_on(ctx.read::<f32>(&y)).unwrap();
+        assert_eq!(bit_patterns(&again), bit_patterns(&once));
+    }
+    let refused = ctx.submit(|pass| bound.record(pass, 2)).unwrap_err();
+    assert!(matches!(refused, fewbytes::Error::Range { .. }), "{refused}");
 }
 
 #[test]

@@ -17,6 +17,9 @@ pub struct BitplaneWeights {
 impl BitplaneWeights {
     /// Uploads the first `max_bits` planes, their tables and the bias. Planes above are not sent.
     ///
+    /// wgpu keeps a copy of what was written until the next submission: when uploading a whole
+    /// model, submit something (`queue.submit([])` will do) after every few layers.
+    ///
     /// # Errors
     /// As [`BitplaneLayout::new`] and [`Context::upload`].
     pub fn upload(ctx: &Context, layer: &BitplaneLayer, max_bits: u8) -> Result<Self> {

@@ -1,7 +1,7 @@
 //! `dequantize_bitplane`: the dense matrix behind any-precision weights.
 
 use super::BitplaneWeights;
-use crate::{Arg, Context, Element, View};
+use crate::{Arg, Bound, Context, View};
 use fewbytes::launch::Traffic;
 use fewbytes::linear::dequantize_bitplane::DST;
 use fewbytes::linear::{Activation, DequantizeBitplane};
@@ -45,25 +45,32 @@ impl Plan {
         self.plan.traffic()
     }
 
-    /// Records the writing of `dst [rows, stride]`.
+    /// Binds `dst [rows, stride]`: recording then allocates nothing.
     ///
     /// # Errors
     /// [`fewbytes::Error::Shape`] when `dst` has another type or length or for weights of another
-    /// layout, and as [`crate::Plan::record`].
+    /// layout, and as [`crate::Plan::bind`].
+    pub fn bind(&self, weights: &BitplaneWeights, dst: &View) -> Result<Bound> {
+        self.plan.bind(&self.args(weights, dst)?, None)
+    }
+
+    /// Binds and records the writing of `dst` in one call.
+    ///
+    /// # Errors
+    /// As [`Plan::bind`]; nothing is recorded then.
     pub fn record(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
         weights: &BitplaneWeights,
         dst: &View,
     ) -> Result<()> {
-        let element = match self.spec.element {
-            Activation::F32 => Element::F32,
-            Activation::F16 => Element::F16,
-        };
+        self.plan.record(pass, &self.args(weights, dst)?)
+    }
+
+    fn args<'a>(&self, weights: &'a BitplaneWeights, dst: &'a View) -> Result<[Arg<'a>; 3]> {
         weights.expect(&self.spec.layout)?;
-        dst.expect("dst", element, self.dst_len())?;
+        dst.expect("dst", self.spec.element.into(), self.dst_len())?;
         let [planes, tables] = weights.args();
-        let dst = Arg { binding: DST, pieces: std::slice::from_ref(dst) };
-        self.plan.record(pass, &[planes, tables, dst])
+        Ok([planes, tables, Arg { binding: DST, pieces: std::slice::from_ref(dst) }])
     }
 }

@@ -50,7 +50,7 @@ fn view<'a>(dtype: Dtype, shape: Vec<usize>, bytes: &'a [u8]) -> Result<TensorVi
 
 /// Writes a whole file or nothing: what stands at `path` is replaced only by a complete file.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let io = |source| Error::Io { path: path.to_owned(), source };
+    let io = |error| Error::Io { path: path.to_owned(), error };
     let mut partial = path.as_os_str().to_owned();
     // The process's number keeps two writers of one file, and a file of the user's, apart.
     partial.push(format!(".{}.partial", std::process::id()));

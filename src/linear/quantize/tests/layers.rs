@@ -37,7 +37,7 @@ fn widths_out_of_range_are_refused() {
         [(1, 8, "seed_bits"), (0, 8, "seed_bits"), (5, 4, "seed_bits"), (9, 9, "parent_bits")]
     {
         let options = QuantizeOptions { seed_bits, parent_bits, ..QuantizeOptions::default() };
-        let Err(Error::Layer { layer, source }) = quantize(&weights, &options) else {
+        let Err(Error::Layer { layer, error: source }) = quantize(&weights, &options) else {
             panic!("{seed_bits}..{parent_bits} was accepted");
         };
         assert_eq!(layer, "blk.0.up");
@@ -79,7 +79,8 @@ fn halves_overflow_where_they_should() {
     let mut x = vec![0.25; 40 * 3];
     (x[40 + 2], x[80], x[81]) = (-65520.0, 70000.0, 1.0);
     let weights = Weights::new("down", 3, 40, &x, None).unwrap();
-    let Err(Error::Layer { layer, source }) = quantize(&weights, &QuantizeOptions::default())
+    let Err(Error::Layer { layer, error: source }) =
+        quantize(&weights, &QuantizeOptions::default())
     else {
         panic!("an infinite table was accepted");
     };
