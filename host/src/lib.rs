@@ -1,22 +1,23 @@
 //! A thin wgpu wrapper for the kernels of [`fewbytes`].
 //!
 //! It plans (chooses the variant, compiles, remembers) and records into the caller's compute
-//! pass. It never submits on its own, never blocks, never panics and never owns the caller's
-//! device. The crate's major version equals wgpu's.
+//! pass. It never owns the caller's device, and nothing submits or waits but the calls that say
+//! so: [`Context::submit`], [`Context::read`], [`Context::block_on`]. Errors are returned, those of
+//! the graphics API included. The crate's major version equals wgpu's.
 //!
 //! ```no_run
-//! # fn main() -> fewbytes_wgpu::Result<()> {
-//! use fewbytes_wgpu::{Context, OpenOptions, ops};
-//! # let layer: fewbytes::linear::BitplaneLayer = todo!();
-//! let ctx = pollster::block_on(Context::open(&OpenOptions::default()))?;
-//! let weights = ops::BitplaneWeights::upload(&ctx, &layer, 8)?;
-//! let gemv = ops::gemv_bitplane::plan(&ctx, &weights, Default::default())?;
-//! let x = ctx.upload(&vec![1.0f32; layer.cols()])?;
-//! let y = ctx.alloc::<f32>(layer.rows())?;
-//! let bound = gemv.bind(&weights, &x, &y)?;
-//! ctx.submit(|pass| bound.record(pass, 4))?;
-//! let y = ctx.block_on(ctx.read::<f32>(&y))?;
-//! # Ok(()) }
+//! use fewbytes::linear::BitplaneLayer;
+//! use fewbytes_wgpu::{Context, OpenOptions, Result, ops};
+//!
+//! fn products(layer: &BitplaneLayer) -> Result<Vec<f32>> {
+//!     let ctx = pollster::block_on(Context::open(&OpenOptions::default()))?;
+//!     let weights = ops::BitplaneWeights::upload(&ctx, layer, 8)?;
+//!     let gemv = ops::gemv_bitplane::plan(&ctx, &weights, Default::default())?;
+//!     let (x, y) = (ctx.upload(&vec![1.0f32; layer.cols()])?, ctx.alloc::<f32>(layer.rows())?);
+//!     let product = gemv.bind(&weights, &x, &y)?;
+//!     ctx.submit(|pass| product.record(pass, 4))?;
+//!     ctx.block_on(ctx.read::<f32>(&y))
+//! }
 //! ```
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(

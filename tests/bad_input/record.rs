@@ -218,7 +218,7 @@ fn a_wrong_call_is_refused_with_the_operand_named() {
     let mut pass = encoder.begin_compute_pass(&Default::default());
     for wrong in scene.wrongs(&other) {
         wrong.is_refused(&mut pass);
-        // Being asked again changes nothing: a refused set of tensors is not remembered.
+        // Being asked again changes nothing.
         wrong.is_refused(&mut pass);
     }
     scene.record_rightly(&mut pass).unwrap();
