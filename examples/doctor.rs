@@ -45,17 +45,22 @@ fn main() -> ExitCode {
     env_logger::init();
     let arguments = Arguments::parse();
     let wanted = arguments.adapter.as_deref().unwrap_or_default().to_lowercase();
-    let found: Vec<_> = pollster::block_on(adapters())
+    let all: Vec<_> = pollster::block_on(adapters())
         .into_iter()
         .map(|adapter| (describe(&adapter.get_info()), adapter))
-        .filter(|(name, _)| name.to_lowercase().contains(&wanted))
         .collect();
-    if found.is_empty() {
+    if all.is_empty() {
         eprintln!(
-            "No adapter{}. `cargo xtask doctor` installs a software one on Debian and Ubuntu, and \
-             says what to do elsewhere.",
-            if wanted.is_empty() { String::new() } else { format!(" named {wanted:?}") }
+            "No adapter. `cargo xtask doctor` installs a software one on Debian and Ubuntu, and \
+             says what to do elsewhere."
         );
+        return ExitCode::from(3);
+    }
+    let names: Vec<String> = all.iter().map(|(name, _)| name.clone()).collect();
+    let found: Vec<_> =
+        all.into_iter().filter(|(name, _)| name.to_lowercase().contains(&wanted)).collect();
+    if found.is_empty() {
+        eprintln!("No adapter named {wanted:?}; there are: {}", names.join("; "));
         return ExitCode::from(3);
     }
     for (name, _) in &found {

@@ -110,3 +110,46 @@ fn shader_error(messages: &[wgpu::CompilationMessage], source: &Source) -> Optio
     let (part, line) = source.locate(line);
     Some(Error::Shader { part: part.to_owned(), line, message: message.message.clone() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fewbytes::Spec as _;
+    use fewbytes::launch::{Caps, Knobs};
+    use fewbytes::linear::{BitplaneLayout, BitplaneShape, GemvBitplane, TableElement};
+
+    #[test]
+    fn a_compilers_complaint_names_the_authored_file_and_line() {
+        let caps = Caps::webgpu();
+        let shape = BitplaneShape { rows: 4, cols: 64, seed_bits: 2, parent_bits: 8 };
+        let layout =
+            BitplaneLayout::for_shape(shape, &[4], TableElement::F16, false, 4, &caps).unwrap();
+        let launches = GemvBitplane::new(layout, 4).launches(&caps, &Knobs::baseline()).unwrap();
+        let source = launches[0].source(DIALECT);
+        let at = source.text().lines().position(|l| l.starts_with("fn gemv_bitplane(")).unwrap();
+        let complaint = |message_type, line_number| wgpu::CompilationMessage {
+            message: "no such thing".to_owned(),
+            message_type,
+            location: Some(wgpu::SourceLocation {
+                line_number,
+                line_position: 1,
+                offset: 0,
+                length: 1,
+            }),
+        };
+        let messages = [
+            complaint(wgpu::CompilationMessageType::Warning, 1),
+            complaint(wgpu::CompilationMessageType::Error, at as u32 + 1),
+        ];
+        let Some(Error::Shader { part, line, message }) = shader_error(&messages, &source) else {
+            panic!("no shader error");
+        };
+        assert_eq!(
+            (part.as_str(), message.as_str()),
+            ("linear/gemv_bitplane.wgsl", "no such thing")
+        );
+        let file = include_str!("../../shaders/linear/gemv_bitplane.wgsl");
+        assert!(file.lines().nth(line - 1).unwrap().starts_with("fn gemv_bitplane("));
+        assert!(shader_error(&messages[..1], &source).is_none());
+    }
+}

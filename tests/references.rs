@@ -1,0 +1,47 @@
+//! The scalar references, which judge every kernel, against numbers worked out by hand.
+
+use approx::assert_relative_eq;
+use fewbytes::linear::{Activation, BitplaneLayer, BitplaneShape, TableElement, Tables};
+use fewbytes::linear::{dequantize_bitplane, gemv_bitplane};
+
+/// Two rows of three weights, 3 bits, with tables for 2 and 3 bits.
+fn layer() -> BitplaneLayer {
+    let mut tables = Tables::new(TableElement::F32, 2);
+    tables.insert(2, &[-1.0, -0.5, 0.5, 1.0, -10.0, -5.0, 5.0, 10.0]).unwrap();
+    let fine: Vec<f32> = (0..8).map(|i| i as f32).chain((0..8).map(|i| -(i as f32))).collect();
+    tables.insert(3, &fine).unwrap();
+    let shape = BitplaneShape { rows: 2, cols: 3, seed_bits: 2, parent_bits: 3 };
+    // 0b101, 0b010, 0b111 and 0b000, 0b011, 0b110.
+    let codes = [5, 2, 7, 0, 3, 6];
+    BitplaneLayer::from_codes(shape, &codes, tables, Some(vec![100.0, -200.0])).unwrap()
+}
+
+#[test]
+fn codes_of_fewer_bits_are_the_leading_ones() {
+    assert_eq!(layer().codes(3).unwrap(), [5, 2, 7, 0, 3, 6]);
+    assert_eq!(layer().codes(2).unwrap(), [2, 1, 3, 0, 1, 3]);
+    assert_eq!(layer().codes(1).unwrap(), [1, 0, 1, 0, 0, 1]);
+}
+
+#[test]
+fn products_are_sums_over_the_row_of_the_table() {
+    let x = [2.0, 0.25, -4.0];
+    let product = gemv_bitplane::reference(&layer(), 2, &x, false).unwrap();
+    // 0.5 * 2 - 0.5 * 0.25 - 1 * 4 and -10 * 2 - 5 * 0.25 - 10 * 4.
+    assert_relative_eq!(product.y.as_slice(), [-3.125, -61.25].as_slice());
+    assert_relative_eq!(product.condition.as_slice(), [5.125, 61.25].as_slice());
+    let product = gemv_bitplane::reference(&layer(), 3, &x, true).unwrap();
+    // 100 + 5 * 2 + 2 * 0.25 - 7 * 4 and -200 - 0 - 3 * 0.25 + 6 * 4.
+    assert_relative_eq!(product.y.as_slice(), [82.5, -176.75].as_slice());
+    assert_relative_eq!(product.condition.as_slice(), [138.5, 224.75].as_slice());
+    let short = gemv_bitplane::reference(&layer(), 3, &x[..2], true).unwrap_err();
+    assert!(matches!(short, fewbytes::Error::Shape { .. }), "{short}");
+}
+
+#[test]
+fn dense_rows_are_table_entries_and_f16_rows_are_padded_with_zero() {
+    let f32 = dequantize_bitplane::reference(&layer(), 2, Activation::F32).unwrap();
+    assert_eq!(f32, [0.5, -0.5, 1.0, -10.0, -5.0, 10.0]);
+    let f16 = dequantize_bitplane::reference(&layer(), 2, Activation::F16).unwrap();
+    assert_eq!(f16, [0.5, -0.5, 1.0, 0.0, -10.0, -5.0, 10.0, 0.0]);
+}
