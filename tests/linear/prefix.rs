@@ -2,8 +2,8 @@
 
 use crate::device::open;
 use crate::{activations, assert_product, bit_patterns, product, quantized};
-use fewbytes_wgpu::Features;
 use fewbytes_wgpu::ops::{BitplaneWeights, gemv_bitplane};
+use fewbytes_wgpu::{Context, Features};
 
 #[test]
 fn every_width_of_every_upload_is_right_and_equal() {
@@ -39,22 +39,31 @@ fn every_width_of_every_upload_is_right_and_equal() {
 fn products_repeat_bit_by_bit_over_runs_and_devices() {
     let layer = quantized(3, 256, 160);
     let x_host = activations(4, 160);
-    let mut seen: Vec<Vec<u32>> = Vec::new();
-    for ctx in [open(Features::Full), open(Features::Full)] {
-        let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
-        let plan = gemv_bitplane::plan(&ctx, &weights, Default::default()).unwrap();
-        let x = ctx.upload(&x_host).unwrap();
-        for (index, bits) in [3, 8].into_iter().enumerate() {
-            for run in 0..20 {
-                let y = bit_patterns(&product(&ctx, &plan, bits, &weights, &x));
-                match seen.get(index) {
-                    None => seen.push(y),
-                    Some(first) => assert_eq!(&y, first, "run {run} at {bits} bits"),
+    let adapters = pollster::block_on(fewbytes_wgpu::adapters());
+    assert!(!adapters.is_empty(), "no adapter: `cargo xtask test` finds or installs a driver");
+    for (adapter, features) in
+        adapters.iter().flat_map(|a| [(a, Features::Full), (a, Features::Baseline)])
+    {
+        let mut seen: Vec<Vec<u32>> = Vec::new();
+        for _device in 0..2 {
+            let ctx = pollster::block_on(Context::open_on(adapter, features)).unwrap();
+            let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
+            let plan = gemv_bitplane::plan(&ctx, &weights, Default::default()).unwrap();
+            let x = ctx.upload(&x_host).unwrap();
+            for (index, bits) in [3, 8].into_iter().enumerate() {
+                for run in 0..20 {
+                    let y = bit_patterns(&product(&ctx, &plan, bits, &weights, &x));
+                    match seen.get(index) {
+                        None => seen.push(y),
+                        Some(first) => {
+                            assert_eq!(&y, first, "{}: run {run}, {bits} bits", ctx.describe());
+                        }
+                    }
                 }
             }
         }
+        assert_ne!(seen[0], seen[1]);
     }
-    assert_ne!(seen[0], seen[1]);
 }
 
 #[test]
