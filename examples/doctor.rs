@@ -1,6 +1,7 @@
 //! Proves every kernel on this machine: all cases of all kernels and variants on all adapters.
 //!
-//! Exit code 0: all correct. 1: something is wrong. 2: the command line is. 3: no adapter.
+//! Exit code 0: all correct. 1: something is wrong. 2: the command line is, or names an adapter or
+//! a case that is not there. 3: this machine has no adapter.
 
 use clap::Parser;
 use comfy_table::{Table, presets};
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         all.into_iter().filter(|(name, _)| name.to_lowercase().contains(&wanted)).collect();
     if found.is_empty() {
         eprintln!("No adapter named {wanted:?}; there are: {}", names.join("; "));
-        return ExitCode::from(3);
+        return ExitCode::from(2);
     }
     for (name, _) in &found {
         println!("{name}");
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
 
-    let mut right = true;
+    let (mut right, mut any) = (true, false);
     let table = cases();
     for (name, adapter) in &found {
         for (label, features) in [("full", Features::Full), ("baseline", Features::Baseline)] {
@@ -78,7 +79,9 @@ fn main() -> ExitCode {
             match pollster::block_on(Context::open_on(adapter, features)) {
                 Ok(ctx) => {
                     describe_device(&ctx);
-                    right &= examine(&ctx, &table, &arguments);
+                    let tallies = examine(&ctx, &table, &arguments);
+                    any |= !tallies.is_empty();
+                    right &= tallies.values().all(|tally| tally.failed == 0);
                 }
                 Err(error) => {
                     println!("  the device cannot be opened: {error}");
@@ -86,6 +89,10 @@ fn main() -> ExitCode {
                 }
             }
         }
+    }
+    if right && !any {
+        eprintln!("\nNo case matches the filter.");
+        return ExitCode::from(2);
     }
     println!("\n{}", if right { "All correct." } else { "NOT all correct: see above." });
     if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -106,8 +113,11 @@ fn describe_device(ctx: &Context) {
     );
 }
 
-/// Runs all cases on one device and prints what came of them; whether all were right.
-fn examine(ctx: &Context, table: &[Box<dyn Case>], arguments: &Arguments) -> bool {
+/// What came of each kernel and variant.
+type Tallies = BTreeMap<(&'static str, &'static str), Tally>;
+
+/// Runs all cases on one device and prints what came of them.
+fn examine(ctx: &Context, table: &[Box<dyn Case>], arguments: &Arguments) -> Tallies {
     let mut work = Vec::new();
     for case in table {
         for (variant, knobs) in case.variants(ctx.caps()) {
@@ -120,7 +130,7 @@ fn examine(ctx: &Context, table: &[Box<dyn Case>], arguments: &Arguments) -> boo
     let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} {msg}");
     let bar = ProgressBar::new(work.len() as u64);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    let mut tallies: BTreeMap<(&str, &str), Tally> = BTreeMap::new();
+    let mut tallies = Tallies::new();
     for (case, variant, knobs, name) in work {
         bar.set_message(name.clone());
         let start = Instant::now();
@@ -162,10 +172,10 @@ fn examine(ctx: &Context, table: &[Box<dyn Case>], arguments: &Arguments) -> boo
             format!("{:.1} s", tally.time.as_secs_f64()),
         ]);
     }
-    println!("{report}");
-    let any = !tallies.is_empty();
-    if !any {
-        println!("  no case matches the filter");
+    if tallies.is_empty() {
+        println!("  no case of this device matches the filter");
+    } else {
+        println!("{report}");
     }
-    any && tallies.values().all(|tally| tally.failed == 0)
+    tallies
 }

@@ -49,14 +49,18 @@ fn main() -> Result<()> {
 
     let found = read(&device, &queue, &y[0])?;
     let expected = reference(&layer, bits, &x, true)?;
-    let worst = found
-        .iter()
-        .zip(&expected.y)
-        .zip(&expected.condition)
-        .map(|((y, e), condition)| (f64::from(*y) - e).abs() / condition)
-        .fold(0.0, f64::max);
+    ensure!(found.len() == expected.y.len(), "{} rows came back", found.len());
+    let bound = 64.0 * f64::from(f32::EPSILON);
+    let mut worst: f64 = 0.0;
+    for (row, ((y, e), condition)) in
+        found.iter().zip(&expected.y).zip(&expected.condition).enumerate()
+    {
+        let error = (f64::from(*y) - e).abs() / condition;
+        // A NaN is not below the bound either.
+        ensure!(error < bound, "row {row} is {y}, expected {e}");
+        worst = worst.max(error);
+    }
     println!("largest error / sum |w x|: {worst:.1e}");
-    ensure!(worst < 64.0 * f64::from(f32::EPSILON), "the product is wrong");
     println!("correct");
     Ok(())
 }

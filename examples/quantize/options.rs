@@ -59,7 +59,7 @@ pub(crate) struct Quantize {
     #[arg(long, help_heading = "Which tensors")]
     pub(crate) no_bias: bool,
 
-    /// Narrowest width, the one with the least error
+    /// Narrowest width, whose error is made as small as it can be; wider ones build on it
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=8),
         help_heading = "How")]
     pub(crate) seed_bits: u8,

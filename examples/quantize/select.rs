@@ -48,7 +48,7 @@ impl Selection {
         // A bias that does not fit should not go unnoticed among norms and other vectors.
         let misfits: HashSet<String> = chosen
             .iter()
-            .filter(|c| c.bias.is_none() && !options.no_bias)
+            .filter(|c| c.bias.is_none() && !options.no_bias && c.shape.name.ends_with(".weight"))
             .map(|c| format!("{}.bias", c.layer))
             .collect();
         for tensor in &tensors {

@@ -79,8 +79,8 @@ impl Context {
     /// Makes every later call return [`Error::DeviceLost`] with this reason.
     ///
     /// For [`Context::new`]: the callback for losing the device is its owner's, who calls this
-    /// from there. Without it wgpu says nothing of writes and submissions to a lost device, and
-    /// everything else fails as [`Error::Validation`].
+    /// from there. Without it wgpu says nothing of allocations, writes and submissions on a lost
+    /// device; compiling, uploading and reading fail as [`Error::Validation`].
     pub fn mark_lost(&self, reason: impl Into<String>) {
         // Only the first reason is kept.
         let _ = self.guarded.lost.set(reason.into());

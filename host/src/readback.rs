@@ -5,7 +5,7 @@ use fewbytes::{Error, Result};
 use futures::channel::oneshot;
 use std::future::poll_fn;
 #[cfg(not(target_arch = "wasm32"))]
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::Poll;
 
@@ -87,12 +87,17 @@ impl Context {
             if let Poll::Ready(output) = future.as_mut().poll(&mut task) {
                 return output;
             }
-            // wgpu panics in `poll` when the driver reports a lost device, and runs no callback.
-            // That is the one panic here, it leaves nothing of ours half done, and this crate
-            // returns errors.
+            // wgpu panics in `poll` when the driver reports a lost device, and runs no callback;
+            // this crate returns errors. Other panics are those of callbacks that the device's
+            // owner registered, and go on.
             let wait = || self.device().poll(wgpu::PollType::wait_indefinitely());
-            if catch_unwind(AssertUnwindSafe(wait)).is_err() {
-                self.mark_lost("the driver could not wait for the device");
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(wait)) {
+                match panic.downcast_ref::<String>() {
+                    Some(fatal) if fatal.starts_with("Error in Device::poll") => {
+                        self.mark_lost(fatal.clone());
+                    }
+                    _ => resume_unwind(panic),
+                }
             }
             std::thread::yield_now();
         }

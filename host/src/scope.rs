@@ -2,7 +2,9 @@
 
 use fewbytes::{Error, Result};
 use futures::FutureExt as _;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Poll;
 
 /// The outcome of a scope. In a browser nothing of wgpu's may leave its thread.
 #[cfg(not(target_arch = "wasm32"))]
@@ -92,16 +94,26 @@ impl Guarded {
         pending.push(outcome);
     }
 
-    /// Waits for every scope that is still open and reports the first error.
+    /// Waits for scopes that are still open, up to the first error, and reports it.
     pub(crate) async fn settle(&self) -> Result<()> {
-        let pending =
-            std::mem::take(&mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut first = None;
-        for outcome in pending {
-            let error = outcome.await;
-            first = first.or(error);
-        }
-        first.map_or_else(|| self.alive(), Err)
+        // Outcomes stay in the list until they are known, so that giving up on this future, or
+        // two of it at once, loses none.
+        let first = poll_fn(|task| {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Some(outcome) = pending.first_mut() {
+                match outcome.poll_unpin(task) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(error) => {
+                        drop(pending.remove(0));
+                        if error.is_some() {
+                            return Poll::Ready(error);
+                        }
+                    }
+                }
+            }
+            Poll::Ready(None)
+        });
+        first.await.map_or_else(|| self.alive(), Err)
     }
 }
 

@@ -127,7 +127,8 @@ pub(super) fn weight_operands(
 
 /// Bytes of a tensor that is bound whole; binding sizes are multiples of 4.
 pub(super) fn whole(what: &str, elements: usize, bytes_each: usize, caps: &Caps) -> Result<u64> {
-    let bytes = (elements as u64).saturating_mul(bytes_each as u64).next_multiple_of(4);
+    let bytes = (elements as u64).saturating_mul(bytes_each as u64);
+    let bytes = bytes.checked_next_multiple_of(4).unwrap_or(u64::MAX);
     let limit = caps.bindable_bytes();
     if bytes > limit {
         return Err(Error::BindingTooLarge { what: what.to_owned(), bytes, limit });

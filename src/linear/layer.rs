@@ -45,7 +45,7 @@ impl BitplaneShape {
             return Err(Error::shape("layer", "rows > 0 and cols > 0", found()));
         }
         if self.plane_words().is_none() {
-            return Err(Error::shape("layer", "planes within usize", found()));
+            return Err(Error::shape("layer", "planes and tables within usize", found()));
         }
         if widths.is_empty() {
             return Err(Error::shape("tables", "at least one width", "none"));
@@ -72,9 +72,15 @@ impl BitplaneShape {
         Ok(())
     }
 
-    /// Words of all planes.
+    /// Words of all planes, where their bytes, and those of any row's tables, can be counted.
     fn plane_words(&self) -> Option<usize> {
-        words_for(self.cols).checked_mul(self.rows)?.checked_mul(self.parent_bits.into())
+        let words =
+            words_for(self.cols).checked_mul(self.rows)?.checked_mul(self.parent_bits.into())?;
+        // Half of the range, so that paddings can be added without a thought.
+        let countable = |bytes: Option<usize>| bytes.filter(|&bytes| bytes <= usize::MAX / 2);
+        countable(words.checked_mul(4))?;
+        countable(self.rows.checked_mul(2048))?;
+        Some(words)
     }
 }
 

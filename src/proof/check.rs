@@ -102,6 +102,10 @@ impl Expected {
                 if expected != bytes.len() {
                     return Err(Mismatch::Length { expected, found: bytes.len() });
                 }
+                if tolerance.len() != values.len() {
+                    let (expected, found) = (values.len(), tolerance.len());
+                    return Err(Mismatch::Length { expected, found });
+                }
                 let poisoned = |element: &[u8]| element.iter().all(|&byte| byte == super::POISON);
                 if let Some(at) = bytes.chunks_exact(element.bytes()).position(poisoned) {
                     return Err(Mismatch::Unwritten { at });

@@ -2,7 +2,9 @@
 
 use crate::{Wanted, assert_kind, noop, refused, sparse_widths};
 use fewbytes::launch::Reduce;
-use fewbytes::linear::{Activation, BitplaneLayout, DequantizeBitplane, GemvBitplane};
+use fewbytes::linear::{
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane,
+};
 use fewbytes::{Caps, Error, Knobs, Launch, Result, Spec};
 use fewbytes_wgpu::ops::{BitplaneWeights, gemv_bitplane};
 
@@ -54,6 +56,27 @@ fn a_width_that_cannot_be_uploaded_is_refused() {
     assert_eq!(weights.layout().max_bits(), 4);
     assert_kind!(refused(plan.width(8), &["3..=4"]), Error::Range { .. });
     assert_kind!(refused(plan.width(5), &["3..=4"]), Error::Range { .. });
+}
+
+#[test]
+fn a_shape_whose_bytes_cannot_be_counted_is_refused() {
+    let caps = Caps::webgpu();
+    let (f16, most) = (fewbytes::linear::TableElement::F16, usize::MAX);
+    let layout = |rows, cols| {
+        let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
+        BitplaneLayout::for_shape(shape, &[8], f16, false, 8, &caps)
+    };
+    for (rows, cols) in [(1, most), (most, 1), (most, most), (1, most / 8)] {
+        let error = refused(layout(rows, cols), &[]);
+        assert!(matches!(error, Error::Shape { .. } | Error::BindingTooLarge { .. }), "{error}");
+    }
+    // This many rows can be counted and cut into pieces; what they make cannot be bound.
+    let layout = layout(most / 4096, 1).unwrap();
+    let gemv = GemvBitplane::new(layout.clone(), 8).launches(&caps, &Knobs::default());
+    assert_kind!(refused(gemv, &["y", "limit"]), Error::BindingTooLarge { .. });
+    let dense = DequantizeBitplane { layout, bits: 8, element: Activation::F16 };
+    let dense = dense.launches(&caps, &Knobs::default());
+    assert_kind!(refused(dense, &["dst", "limit"]), Error::BindingTooLarge { .. });
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("drivers", "lavapipe and SwiftShader are there", drivers),
     step("shaders", "naga and tint accept every composed shader", shaders),
     step("doctor", "the doctor finds every kernel right on both adapters", doctor),
+    step("examples", "the examples that need no arguments run", examples),
     step("doctests", "the examples in the documentation run", doctests),
     Step { closes: true, ..step("tests", "every test, on both adapters", tests) },
 ];
@@ -95,18 +96,30 @@ fn shaders(ci: &mut Ci) -> Result<()> {
 }
 
 fn doctor(ci: &mut Ci) -> Result<()> {
+    run_example(ci, "doctor", &[])
+}
+
+fn examples(ci: &mut Ci) -> Result<()> {
+    run_example(ci, "quickstart", &[])?;
+    run_example(ci, "embed_plain_wgpu", &[])?;
+    run_example(ci, "dump_launch", &["gemv_bitplane"])?;
+    run_example(ci, "demo", &[])
+}
+
+fn run_example(ci: &mut Ci, name: &str, args: &[&str]) -> Result<()> {
     // Built as the tests are (same profile, same features of every dependency), so that only the
     // example itself is new; `cargo run` would choose features for one package alone.
-    let mut build = ci.cargo(&["build", "--workspace", "--profile", "test", "--example", "doctor"]);
+    let mut build = ci.cargo(&["build", "--workspace", "--profile", "test", "--example", name]);
     if ci.is_dry() {
         return ci.run(&mut build);
     }
     build.args(["--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let programs = cargo::example_programs(&ci.output(&mut build)?);
-    let doctor = programs.into_iter().find(|(name, _)| name == "doctor");
-    let mut doctor = Command::new(doctor.context("the build has no example called doctor")?.1);
-    ci.with_drivers(doctor.current_dir(&ci.ws.root))?;
-    ci.run(&mut doctor)
+    let program = programs.into_iter().find(|(built, _)| built == name);
+    let program = program.with_context(|| format!("the build has no example called {name}"))?.1;
+    let mut program = Command::new(program);
+    ci.with_drivers(program.args(args).current_dir(&ci.ws.root))?;
+    ci.run(&mut program)
 }
 
 fn doctests(ci: &mut Ci) -> Result<()> {

@@ -40,6 +40,11 @@ impl Plan {
         self.spec.layout.rows() * self.stride()
     }
 
+    /// Kernel and variant of every launch, in order.
+    pub fn variants(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        self.plan.variants()
+    }
+
     /// Bytes and operations of one writing.
     pub fn traffic(&self) -> Traffic {
         self.plan.traffic()

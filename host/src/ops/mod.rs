@@ -1,4 +1,5 @@
-//! One thin function family for each kernel: `plan` once, `record` often.
+//! One thin function family for each kernel: `plan` once, `bind` once for each set of tensors,
+//! `record` often.
 
 mod bitplane_weights;
 pub mod dequantize_bitplane;
