@@ -28,41 +28,36 @@ pub fn prove(ctx: &Context, case: &dyn Case, knobs: &Knobs) -> Result<Verdict> {
     if proof.outputs.is_empty() {
         return Err(Error::shape("outputs of a proof", "at least one", "none"));
     }
-    let mut first: Vec<Vec<u8>> = Vec::new();
-    let mut measure = Measure::default();
-    for run in 0..2 {
-        for (index, output) in proof.outputs.iter().enumerate() {
-            let missing = || Error::shape("tensors of a proof", "every output among them", "not");
-            let (tensor, views) =
-                tensors.iter().find(|(t, _)| t.binding == output.binding).ok_or_else(missing)?;
-            let (bytes, view) = tensor.pieces.first().zip(views.first()).ok_or_else(missing)?;
-            ctx.write(view, bytes)?;
-            // All outputs are poisoned before the one submission that fills them.
-            if index + 1 == proof.outputs.len() {
-                ctx.submit(|pass| plan.record(pass, &args))?;
-            }
+    let outputs = proof.outputs.iter().map(|output| {
+        let tensor = tensors.iter().find(|(tensor, _)| tensor.binding == output.binding);
+        let found = tensor.and_then(|(tensor, views)| tensor.pieces.first().zip(views.first()));
+        let missing = || Error::shape("tensors of a proof", "every output among them", "not");
+        found.map(|(poison, view)| (output, poison, view)).ok_or_else(missing)
+    });
+    let outputs = outputs.collect::<Result<Vec<_>>>()?;
+    let bound = plan.bind(&args, None)?;
+    let run = || -> Result<Vec<Vec<u8>>> {
+        for (_, poison, view) in &outputs {
+            ctx.write(view, poison)?;
         }
-        for (index, output) in proof.outputs.iter().enumerate() {
-            let views = tensors.iter().find(|(t, _)| t.binding == output.binding).map(|(_, v)| v);
-            let Some(view) = views.and_then(|views| views.first()) else { continue };
-            let bytes = ctx.block_on(ctx.read::<u8>(view))?;
-            match first.get(index) {
-                None => {
-                    match output.verify(&bytes) {
-                        Ok(found) => {
-                            measure.relative = measure.relative.max(found.relative);
-                            measure.of_tolerance = measure.of_tolerance.max(found.of_tolerance);
-                        }
-                        Err(mismatch) => return Ok(Err(mismatch)),
-                    }
-                    first.push(bytes);
-                }
-                Some(before) => {
-                    if let Some(byte) = before.iter().zip(&bytes).position(|(a, b)| a != b) {
-                        return Ok(Err(Mismatch::NotReproducible { run, byte }));
-                    }
-                }
+        ctx.submit(|pass| bound.record(pass))?;
+        outputs.iter().map(|(_, _, view)| ctx.block_on(ctx.read::<u8>(view))).collect()
+    };
+
+    let first = run()?;
+    let mut measure = Measure::default();
+    for ((output, ..), bytes) in outputs.iter().zip(&first) {
+        match output.verify(bytes) {
+            Ok(found) => {
+                measure.relative = measure.relative.max(found.relative);
+                measure.of_tolerance = measure.of_tolerance.max(found.of_tolerance);
             }
+            Err(mismatch) => return Ok(Err(mismatch)),
+        }
+    }
+    for (before, bytes) in first.iter().zip(&run()?) {
+        if let Some(byte) = before.iter().zip(bytes).position(|(a, b)| a != b) {
+            return Ok(Err(Mismatch::NotReproducible { run: 1, byte }));
         }
     }
     Ok(Ok(measure))

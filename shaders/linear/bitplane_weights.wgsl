@@ -32,3 +32,18 @@ fn first_col(word: u32) -> u32 {
 fn run_distance(word: u32) -> u32 {
     return 8u * min(32u, params.words - (word & ~31u));
 }
+
+// The four interleavings of four planes: nibble t of word i, rotated left by i, holds the four
+// planes' bits of the weight at position 4t + 3 - i, the first plane's on top.
+fn interleave(q0: u32, q1: u32, q2: u32, q3: u32) -> vec4<u32> {
+    let a0 = pick(0xaaaaaaaau, q0, q1);
+    let a1 = pick(0x55555555u, q0, q1);
+    let b0 = pick(0xaaaaaaaau, q2, q3);
+    let b1 = pick(0x55555555u, q2, q3);
+    return vec4<u32>(
+        pick(0xccccccccu, a0, b0),
+        pick(0x66666666u, a1, b1),
+        pick(0x33333333u, a0, b0),
+        pick(0x99999999u, a1, b1),
+    );
+}

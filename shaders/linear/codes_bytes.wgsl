@@ -53,31 +53,17 @@ fn fetch(at: u32) -> Planes {
 }
 
 fn assemble(q: Planes) -> Codes {
-    let a0 = pick(0xaaaaaaaau, q.q0, q.q1);
-    let a1 = pick(0x55555555u, q.q0, q.q1);
-    let b0 = pick(0xaaaaaaaau, q.q2, q.q3);
-    let b1 = pick(0x55555555u, q.q2, q.q3);
-    let o0 = pick(0xccccccccu, a0, b0);
-    let o1 = pick(0x66666666u, a1, b1);
-    let o2 = pick(0x33333333u, a0, b0);
-    let o3 = pick(0x99999999u, a1, b1);
-    let c0 = pick(0xaaaaaaaau, q.q4, q.q5);
-    let c1 = pick(0x55555555u, q.q4, q.q5);
-    let d0 = pick(0xaaaaaaaau, q.q6, q.q7);
-    let d1 = pick(0x55555555u, q.q6, q.q7);
-    let e0 = pick(0xccccccccu, c0, d0);
-    let e1 = pick(0x66666666u, c1, d1);
-    let e2 = pick(0x33333333u, c0, d0);
-    let e3 = pick(0x99999999u, c1, d1);
+    let o = interleave(q.q0, q.q1, q.q2, q.q3);
+    let e = interleave(q.q4, q.q5, q.q6, q.q7);
     return Codes(
-        pick(0xf0f0f0f0u, o0, e0),
-        rotate_left(pick(0x78787878u, o1, e1), 1u),
-        rotate_left(pick(0x3c3c3c3cu, o2, e2), 2u),
-        rotate_left(pick(0x1e1e1e1eu, o3, e3), 3u),
-        rotate_left(pick(0x0f0f0f0fu, o0, e0), 4u),
-        rotate_left(pick(0x87878787u, o1, e1), 5u),
-        rotate_left(pick(0xc3c3c3c3u, o2, e2), 6u),
-        rotate_left(pick(0xe1e1e1e1u, o3, e3), 7u),
+        pick(0xf0f0f0f0u, o.x, e.x),
+        rotate_left(pick(0x78787878u, o.y, e.y), 1u),
+        rotate_left(pick(0x3c3c3c3cu, o.z, e.z), 2u),
+        rotate_left(pick(0x1e1e1e1eu, o.w, e.w), 3u),
+        rotate_left(pick(0x0f0f0f0fu, o.x, e.x), 4u),
+        rotate_left(pick(0x87878787u, o.y, e.y), 5u),
+        rotate_left(pick(0xc3c3c3c3u, o.z, e.z), 6u),
+        rotate_left(pick(0xe1e1e1e1u, o.w, e.w), 7u),
     );
 }
 

@@ -26,16 +26,8 @@ fn fetch(at: u32) -> Planes {
 }
 
 fn assemble(q: Planes) -> Codes {
-    let a0 = pick(0xaaaaaaaau, q.q0, q.q1);
-    let a1 = pick(0x55555555u, q.q0, q.q1);
-    let b0 = pick(0xaaaaaaaau, q.q2, q.q3);
-    let b1 = pick(0x55555555u, q.q2, q.q3);
-    return Codes(
-        pick(0xccccccccu, a0, b0),
-        rotate_left(pick(0x66666666u, a1, b1), 1u),
-        rotate_left(pick(0x33333333u, a0, b0), 2u),
-        rotate_left(pick(0x99999999u, a1, b1), 3u),
-    );
+    let o = interleave(q.q0, q.q1, q.q2, q.q3);
+    return Codes(o.x, rotate_left(o.y, 1u), rotate_left(o.z, 2u), rotate_left(o.w, 3u));
 }
 
 // Codes of weights 4k .. 4k + 3 of the word.

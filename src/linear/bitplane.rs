@@ -26,9 +26,10 @@
 //! code of that row stands for.
 
 use super::{BitplaneLayout, TableElement};
-use crate::launch::{Knobs, Operand, Part, Reduce, part};
+use crate::launch::{Knobs, Operand, Part, Reduce, Shader, part};
 use crate::{Caps, Error, Result};
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// Mirrors `Params` of `bitplane_weights.wgsl`.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -42,6 +43,27 @@ pub(super) struct Params {
     pub(super) plane_words: u32,
     pub(super) stride: u32,
     pub(super) bias: u32,
+}
+
+impl Params {
+    /// Parameters for `rows` of the matrix, which lie within `piece`; what only one kernel uses
+    /// is 0.
+    pub(super) fn new(
+        layout: &BitplaneLayout,
+        piece: &Range<usize>,
+        rows: &Range<usize>,
+    ) -> Result<Self> {
+        Ok(Self {
+            rows: count("rows", rows.len())?,
+            piece_row: count("rows", rows.start - piece.start)?,
+            matrix_row: count("rows", rows.start)?,
+            cols: count("cols", layout.cols())?,
+            words: count("words of a row", layout.words())?,
+            plane_words: count("words of a plane", layout.plane_words(piece.len()))?,
+            stride: 0,
+            bias: 0,
+        })
+    }
 }
 
 /// Number of the planes' binding.
@@ -80,11 +102,12 @@ impl Shape {
         Ok(Self { workgroup, rows, reduce })
     }
 
-    pub(super) fn preamble(&self, bits: u8) -> String {
-        let mut text = String::new();
-        let _ = writeln!(text, "const BITS: u32 = {bits}u;");
-        let _ = writeln!(text, "const ROWS: u32 = {}u;", self.rows);
-        text
+    /// A kernel's shader at one width; the last part is the kernel's own file.
+    pub(super) fn shader(&self, entry: &'static str, bits: u8, parts: Vec<Part>) -> Shader {
+        let mut preamble = String::new();
+        let _ = writeln!(preamble, "const BITS: u32 = {bits}u;");
+        let _ = writeln!(preamble, "const ROWS: u32 = {}u;", self.rows);
+        Shader { entry, preamble, parts, constants: vec![("WORKGROUP", self.workgroup.into())] }
     }
 
     pub(super) fn table_bytes(&self, bits: u8) -> u32 {
@@ -123,6 +146,17 @@ pub(super) fn weight_operands(
         Operand { binding: PLANES, piece, offset: 0, bytes: planes },
         Operand { binding: TABLES, piece, offset, bytes },
     ]
+}
+
+/// Bytes of planes and tables that `rows` rows need at one width, without padding.
+pub(super) fn weight_bytes(layout: &BitplaneLayout, rows: usize, bits: u8) -> u64 {
+    let (_, tables) = layout.table_span(rows, bits);
+    rows as u64 * u64::from(bits) * 4 * layout.words() as u64 + tables
+}
+
+/// Bytes of the largest binding.
+pub(super) fn largest(operands: &[Operand]) -> u64 {
+    operands.iter().map(|operand| operand.bytes).max().unwrap_or(0)
 }
 
 /// Bytes of a tensor that is bound whole; binding sizes are multiples of 4.

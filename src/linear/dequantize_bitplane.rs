@@ -14,10 +14,10 @@
 //! One variant, `baseline`: no feature, default limits. f16 output of an f32 table rounds to
 //! nearest, ties to even. A matrix larger than one binding is written by several launches.
 
-use super::bitplane::{Params, Shape, count, weight_operands, weight_parts};
+use super::bitplane::{Params, Shape, count, largest, weight_bytes, weight_operands, weight_parts};
 use super::{Activation, BitplaneLayer, BitplaneLayout};
 use crate::launch::{
-    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Shader, Spec, Traffic, linear_grid, part,
+    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Spec, Traffic, linear_grid, part,
     shard_rows,
 };
 use crate::{Error, Result};
@@ -87,9 +87,7 @@ impl Spec for DequantizeBitplane {
             Activation::F16 => part!("linear/dense_f16.wgsl"),
         });
         parts.push(part!("linear/dequantize_bitplane.wgsl"));
-        let constants = vec![("WORKGROUP", f64::from(shape.workgroup))];
-        let preamble = shape.preamble(self.bits);
-        let shader = Shader { entry: NAME, preamble, parts, constants };
+        let shader = shape.shader(NAME, self.bits, parts);
 
         let row_bytes = self.stride() as u64 * self.element.bytes() as u64;
         let slice = shard_rows("dst", layout.rows(), row_bytes, 0, caps.bindable_bytes())?;
@@ -103,29 +101,19 @@ impl Spec for DequantizeBitplane {
                 let bytes = rows.len() as u64 * row_bytes;
                 let offset = rows.start as u64 * row_bytes;
                 operands.push(Operand { binding: DST, piece: 0, offset, bytes });
-                let params = Params {
-                    rows: count("rows", rows.len())?,
-                    piece_row: count("rows", rows.start - piece.start)?,
-                    matrix_row: count("rows", rows.start)?,
-                    cols: count("cols", layout.cols())?,
-                    words: count("words of a row", layout.words())?,
-                    plane_words: count("words of a plane", layout.plane_words(piece.len()))?,
-                    stride: count("stride", self.stride())?,
-                    bias: 0,
-                };
+                let stride = count("stride", self.stride())?;
+                let params = Params { stride, ..Params::new(layout, &piece, &rows)? };
                 let needs = Needs {
                     workgroup_bytes: shape.table_bytes(self.bits),
                     invocations: shape.workgroup,
                     storage_buffers: 3,
-                    binding_bytes: operands.iter().map(|o| o.bytes).max().unwrap_or(0),
+                    binding_bytes: largest(&operands),
                     ..Needs::default()
                 };
                 needs.check(NAME, caps)?;
                 let n = rows.len() as u64;
-                let plane_bytes = n * u64::from(self.bits) * 4 * layout.words() as u64;
-                let (_, tables) = layout.table_span(rows.len(), self.bits);
-                let traffic =
-                    Traffic { read_bytes: plane_bytes + tables, write_bytes: bytes, flops: 0 };
+                let read_bytes = weight_bytes(layout, rows.len(), self.bits);
+                let traffic = Traffic { read_bytes, write_bytes: bytes, flops: 0 };
                 launches.push(Launch {
                     kernel: NAME,
                     variant: "baseline",

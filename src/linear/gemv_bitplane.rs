@@ -17,7 +17,9 @@
 //! 32 activations are loaded four at a time. Source: "Any-Precision LLM", arXiv 2402.10517; the
 //! kernel is our own.
 
-use super::bitplane::{Params, Shape, count, weight_operands, weight_parts, whole};
+use super::bitplane::{
+    Params, Shape, count, largest, weight_bytes, weight_operands, weight_parts, whole,
+};
 use super::{Activation, BitplaneLayer, BitplaneLayout};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Operand, Reduce, Shader, Spec, Traffic,
@@ -97,8 +99,7 @@ impl GemvBitplane {
             Activation::F16 => part!("linear/output_f16.wgsl"),
         });
         parts.push(part!("linear/gemv_bitplane.wgsl"));
-        let constants = vec![("WORKGROUP", f64::from(shape.workgroup))];
-        Shader { entry: NAME, preamble: shape.preamble(bits), parts, constants }
+        shape.shader(NAME, bits, parts)
     }
 }
 
@@ -119,8 +120,6 @@ impl Spec for GemvBitplane {
         let x_bytes = whole("x", layout.cols(), element, caps)?;
         let y_bytes = whole("y", layout.rows(), element, caps)?;
         let bias_bytes = if self.bias { whole("bias", layout.rows(), 4, caps)? } else { 0 };
-        let cols = count("cols", layout.cols())?;
-        let words = count("words of a row", layout.words())?;
         layout
             .pieces()
             .enumerate()
@@ -136,21 +135,12 @@ impl Spec for GemvBitplane {
                 }
                 bind(X, x_bytes);
                 bind(Y, y_bytes);
-                let params = Params {
-                    rows: count("rows", rows.len())?,
-                    piece_row: 0,
-                    matrix_row: count("rows", rows.start)?,
-                    cols,
-                    words,
-                    plane_words: count("words of a plane", layout.plane_words(rows.len()))?,
-                    stride: 0,
-                    bias: self.bias.into(),
-                };
+                let params =
+                    Params { bias: self.bias.into(), ..Params::new(layout, &rows, &rows)? };
                 let n = rows.len() as u64;
-                let weights = n * u64::from(self.bits) * 4 * layout.words() as u64;
-                let (_, tables) = layout.table_span(rows.len(), self.bits);
+                let weights = weight_bytes(layout, rows.len(), self.bits);
                 let traffic = Traffic {
-                    read_bytes: weights + tables + x_bytes + if self.bias { 4 * n } else { 0 },
+                    read_bytes: weights + x_bytes + if self.bias { 4 * n } else { 0 },
                     write_bytes: n * element as u64,
                     flops: 2 * n * layout.cols() as u64,
                 };
@@ -161,7 +151,7 @@ impl Spec for GemvBitplane {
                         + shape.rows * shape.workgroup * 4,
                     invocations: shape.workgroup,
                     storage_buffers: 5,
-                    binding_bytes: operands.iter().map(|o| o.bytes).max().unwrap_or(0),
+                    binding_bytes: largest(&operands),
                 };
                 needs.check(NAME, caps)?;
                 let groups = n.div_ceil(shape.rows.into());

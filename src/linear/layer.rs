@@ -12,10 +12,7 @@ use crate::{Error, Result};
 /// from one copy. Source: "Any-Precision LLM", arXiv 2402.10517.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BitplaneLayer {
-    rows: usize,
-    cols: usize,
-    seed_bits: u8,
-    parent_bits: u8,
+    shape: BitplaneShape,
     /// `[parent_bits, rows, words]`, our skewed layout.
     planes: Vec<u32>,
     tables: Tables,
@@ -120,7 +117,7 @@ impl BitplaneLayer {
                 planes[j * plane + row * words + word] = value;
             });
         }
-        Ok(Self::new_unchecked(shape, planes, tables, bias))
+        Ok(Self { shape, planes, tables, bias })
     }
 
     /// Wraps planes that are already in our layout, `[parent_bits, rows, ceil(cols / 32)]`.
@@ -135,7 +132,7 @@ impl BitplaneLayer {
     ) -> Result<Self> {
         shape.check(&tables, bias.as_deref())?;
         check_planes(&shape, planes.len())?;
-        Ok(Self::new_unchecked(shape, planes, tables, bias))
+        Ok(Self { shape, planes, tables, bias })
     }
 
     /// Imports the published layout: `qweight` is `[parent_bits, rows, cols / 32]`.
@@ -156,7 +153,7 @@ impl BitplaneLayer {
         check_planes(&shape, qweight.len())?;
         let plane = qweight.len() / usize::from(shape.parent_bits);
         let planes = qweight.iter().enumerate().map(|(at, &word)| skew(word, at / plane)).collect();
-        Ok(Self::new_unchecked(shape, planes, tables, bias))
+        Ok(Self { shape, planes, tables, bias })
     }
 
     /// Exports the published layout: `qweight`, `[parent_bits, rows, cols / 32]`.
@@ -164,45 +161,34 @@ impl BitplaneLayer {
     /// # Errors
     /// [`Error::Alignment`] when `cols` is not a multiple of 32.
     pub fn to_reference(&self) -> Result<Vec<u32>> {
-        check_reference_cols(self.cols)?;
-        let plane = self.rows * self.words();
+        check_reference_cols(self.shape.cols)?;
+        let plane = self.shape.rows * self.words();
         Ok(self.planes.iter().enumerate().map(|(at, &word)| unskew(word, at / plane)).collect())
-    }
-
-    fn new_unchecked(
-        shape: BitplaneShape,
-        planes: Vec<u32>,
-        tables: Tables,
-        bias: Option<Vec<f32>>,
-    ) -> Self {
-        let BitplaneShape { rows, cols, seed_bits, parent_bits } = shape;
-        Self { rows, cols, seed_bits, parent_bits, planes, tables, bias }
     }
 
     /// Outputs.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.shape.rows
     }
 
     /// Inputs.
     pub fn cols(&self) -> usize {
-        self.cols
+        self.shape.cols
     }
 
     /// Narrowest width.
     pub fn seed_bits(&self) -> u8 {
-        self.seed_bits
+        self.shape.seed_bits
     }
 
     /// Widest width, which is the number of planes.
     pub fn parent_bits(&self) -> u8 {
-        self.parent_bits
+        self.shape.parent_bits
     }
 
     /// Shape and widths together.
     pub fn shape(&self) -> BitplaneShape {
-        let Self { rows, cols, seed_bits, parent_bits, .. } = *self;
-        BitplaneShape { rows, cols, seed_bits, parent_bits }
+        self.shape
     }
 
     /// The tables.
@@ -228,13 +214,13 @@ impl BitplaneLayer {
     /// One row of one plane.
     pub(crate) fn plane_row(&self, plane: usize, row: usize) -> &[u32] {
         let words = self.words();
-        let start = (plane * self.rows + row) * words;
+        let start = (plane * self.shape.rows + row) * words;
         &self.planes[start..start + words]
     }
 
     /// Words of one row in one plane.
     pub(crate) fn words(&self) -> usize {
-        words_for(self.cols)
+        words_for(self.shape.cols)
     }
 
     /// The `bits`-bit codes, row-major `[rows, cols]`.
@@ -242,9 +228,9 @@ impl BitplaneLayer {
     /// # Errors
     /// [`Error::Range`] for a width outside 1 to `parent_bits`.
     pub fn codes(&self, bits: u8) -> Result<Vec<u8>> {
-        check_bits("bits", bits, 1, self.parent_bits)?;
-        let mut codes = vec![0; self.rows * self.cols];
-        for (row, codes) in codes.chunks_exact_mut(self.cols).enumerate() {
+        check_bits("bits", bits, 1, self.shape.parent_bits)?;
+        let mut codes = vec![0; self.shape.rows * self.shape.cols];
+        for (row, codes) in codes.chunks_exact_mut(self.shape.cols).enumerate() {
             unpack_row(codes, bits.into(), |plane, word| self.plane_row(plane, row)[word]);
         }
         Ok(codes)
@@ -258,7 +244,7 @@ impl BitplaneLayer {
         self.check_width(bits)?;
         let codes = self.codes(bits)?;
         let mut weights = Vec::with_capacity(codes.len());
-        for (row, codes) in codes.chunks_exact(self.cols).enumerate() {
+        for (row, codes) in codes.chunks_exact(self.shape.cols).enumerate() {
             let table = self.tables.row(bits, row).unwrap_or_default();
             weights.extend(codes.iter().map(|&code| table[usize::from(code)]));
         }
@@ -271,7 +257,7 @@ impl BitplaneLayer {
     /// [`Error::Range`] for a width outside `seed_bits..=parent_bits`, [`Error::Unsupported`]
     /// where the tables of that width were not shipped, listing those that were.
     pub fn check_width(&self, bits: u8) -> Result<()> {
-        check_bits("bits", bits, self.seed_bits, self.parent_bits)?;
+        check_bits("bits", bits, self.shape.seed_bits, self.shape.parent_bits)?;
         if self.tables.bytes(bits).is_none() {
             return Err(Error::unsupported(
                 format!("width {bits}"),

@@ -4,7 +4,9 @@ use super::Tensor;
 use crate::Result;
 use crate::launch::Caps;
 use crate::linear::bitplane::{PLANES, TABLES};
-use crate::linear::{BitplaneLayer, BitplaneLayout, BitplaneShape, TableElement, Tables};
+use crate::linear::{
+    Activation, BitplaneLayer, BitplaneLayout, BitplaneShape, TableElement, Tables,
+};
 use half::f16;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -70,6 +72,17 @@ impl Random {
             Values::Subnormal => f16::from_bits((rng.next_u32() & 0x83ff) as u16).to_f32(),
             Values::Huge => 65504.0 * uniform(rng),
             Values::BeyondF16 => 131_008.0 * uniform(rng),
+        }
+    }
+}
+
+/// Numbers as a device holds them, rounded to nearest where they are f16.
+pub(super) fn stored(values: &[f32], element: Activation) -> Vec<u8> {
+    match element {
+        Activation::F32 => bytemuck::cast_slice(values).to_vec(),
+        Activation::F16 => {
+            let halves: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
+            bytemuck::cast_slice(&halves).to_vec()
         }
     }
 }

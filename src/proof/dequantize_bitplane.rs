@@ -1,12 +1,11 @@
 //! The case table of `dequantize_bitplane`.
 
-use super::bitplane::{Random, Squeeze, Values, weight_tensors};
+use super::bitplane::{Random, Squeeze, Values, stored, weight_tensors};
 use super::{Case, Expected, Output, Proof, Tensor};
 use crate::launch::{Caps, Knobs, Reduce, Spec as _};
 use crate::linear::dequantize_bitplane::{DST, NAME, reference};
 use crate::linear::{Activation, BitplaneLayout, DequantizeBitplane, TableElement};
 use crate::{Error, Result};
-use half::f16;
 
 /// One case.
 #[derive(Debug, Clone, Copy)]
@@ -110,14 +109,7 @@ impl Case for DequantizeCase {
         {
             return Err(Error::shape("launches of a squeezed output", "several a piece", 1));
         }
-        let dense = reference(&layer, bits, element)?;
-        let expected = match element {
-            Activation::F32 => bytemuck::cast_slice(&dense).to_vec(),
-            Activation::F16 => {
-                let dense: Vec<f16> = dense.iter().map(|&v| f16::from_f32(v)).collect();
-                bytemuck::cast_slice(&dense).to_vec()
-            }
-        };
+        let expected = stored(&reference(&layer, bits, element)?, element);
         let mut tensors = weight_tensors(&layer, &spec.layout, bits)?.to_vec();
         tensors.push(Tensor::output(DST, spec.dst_bytes() as usize));
         let output = Output { binding: DST, expected: Expected::Bytes(expected) };

@@ -1,6 +1,6 @@
 //! The case table of `gemv_bitplane`.
 
-use super::bitplane::{Random, Squeeze, Values, generator, uniform, weight_tensors};
+use super::bitplane::{Random, Squeeze, Values, generator, stored, uniform, weight_tensors};
 use super::{Case, Expected, Output, Proof, Tensor};
 use crate::launch::{Caps, Knobs, Reduce, Spec as _};
 use crate::linear::gemv_bitplane::{BIAS, NAME, X, Y, reference};
@@ -249,13 +249,7 @@ impl Case for GemvCase {
         if let Some(bias) = layer.bias() {
             tensors.push(Tensor::input(BIAS, bytemuck::cast_slice(bias).to_vec()));
         }
-        let mut x_bytes = match self.activation {
-            Activation::F32 => bytemuck::cast_slice(&x).to_vec(),
-            Activation::F16 => {
-                let x: Vec<f16> = x.iter().map(|&v| f16::from_f32(v)).collect();
-                bytemuck::cast_slice(&x).to_vec()
-            }
-        };
+        let mut x_bytes = stored(&x, self.activation);
         // The other half of the last word, and what follows, must not matter.
         x_bytes.resize(x_bytes.len().next_multiple_of(4) + 64, super::POISON);
         tensors.push(Tensor::input(X, x_bytes));
