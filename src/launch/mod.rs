@@ -127,11 +127,18 @@ pub trait Spec {
     /// Whatever is wrong with the spec, or [`crate::Error::Unsupported`] when the device cannot
     /// run the variant that `knobs` asks for.
     fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>>;
+
+    /// Knobs worth timing for this spec on such a device, the defaults first.
+    ///
+    /// A tuner times them and keeps the fastest; what [`Spec::launches`] refuses it skips.
+    fn candidates(&self, _caps: &Caps) -> Vec<Knobs> {
+        vec![Knobs::default()]
+    }
 }
 
 /// How the lanes of a workgroup add up their partial results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reduce {
     /// A tree in workgroup memory; runs everywhere.
     Workgroup,
@@ -141,7 +148,8 @@ pub enum Reduce {
 
 /// Choices that change speed and never results beyond rounding; `None` means the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Knobs {
     /// Invocations a workgroup; a power of two.
     pub workgroup: Option<u32>,
