@@ -3,6 +3,7 @@
 use fewbytes::linear::Activation;
 use fewbytes::{Error, Result};
 use half::f16;
+use std::ops::Range;
 
 /// Element type of a view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +89,24 @@ impl View {
             ));
         }
         Ok(Self { buffer: buffer.clone(), offset, len, element })
+    }
+
+    /// Some of the elements: the part of a joined layer's product, say.
+    ///
+    /// Any part can be read; to be bound by itself its offset has to be a multiple of the device's
+    /// storage alignment, which [`crate::Plan::bind`] checks.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when there are no such elements, [`Error::Alignment`] when the first byte
+    /// is not a multiple of 4.
+    pub fn slice(&self, elements: Range<usize>) -> Result<Self> {
+        let (start, end) = (elements.start as u64, elements.end as u64);
+        if start > end || end > self.len {
+            let (expected, found) = (format!("within 0..{}", self.len), format!("{elements:?}"));
+            return Err(Error::shape("elements of a slice", expected, found));
+        }
+        let offset = self.offset + start * self.element.bytes();
+        Self::new(&self.buffer, offset, end - start, self.element)
     }
 
     /// The buffer.

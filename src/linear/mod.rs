@@ -8,6 +8,7 @@ pub mod bitplane;
 pub mod dequantize_bitplane;
 #[cfg(feature = "safetensors")]
 pub mod file;
+mod fuse;
 pub mod gemv_bitplane;
 mod layer;
 mod layout;
@@ -19,6 +20,7 @@ mod weights;
 
 pub use activation::Activation;
 pub use dequantize_bitplane::DequantizeBitplane;
+pub use fuse::Fused;
 pub use gemv_bitplane::GemvBitplane;
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;

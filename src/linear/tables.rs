@@ -36,12 +36,7 @@ impl Tables {
             TableElement::F16 => Entries::F16(values.iter().map(|&v| f16::from_f32(v)).collect()),
             TableElement::F32 => Entries::F32(values.to_vec()),
         };
-        self.insert_entries(
-            bits,
-            entries,
-            values.len(),
-            "must be finite in the table's element type",
-        )
+        self.insert_entries(bits, entries, "must be finite in the table's element type")
     }
 
     /// Adds the tables of one width from stored little-endian bytes of the element type.
@@ -56,23 +51,34 @@ impl Tables {
                 value: bytes.len() as u64,
             });
         }
-        let count = bytes.len() / self.element.bytes();
         let entries = match self.element {
             TableElement::F16 => Entries::F16(bytemuck::pod_collect_to_vec(bytes)),
             TableElement::F32 => Entries::F32(bytemuck::pod_collect_to_vec(bytes)),
         };
-        self.insert_entries(bits, entries, count, "must be finite")
+        self.insert_entries(bits, entries, "must be finite")
     }
 
-    fn insert_entries(
-        &mut self,
-        bits: u8,
-        entries: Entries,
-        count: usize,
-        rule: &'static str,
-    ) -> Result<()> {
+    /// Tables of `widths`, which all parts have, the rows of each part after those of the one
+    /// before. Where one part is f32 all become f32, which is exact.
+    pub(crate) fn concat_rows(rows: usize, widths: &[u8], parts: &[&Self]) -> Result<Self> {
+        let single = parts.iter().any(|part| part.element == TableElement::F32);
+        let element = if single { TableElement::F32 } else { TableElement::F16 };
+        let mut joined = Self::new(element, rows);
+        for &bits in widths {
+            let parts: Vec<&Entries> = parts.iter().filter_map(|part| part.entries(bits)).collect();
+            let halves: Option<Vec<&[f16]>> = parts.iter().map(|part| part.halves()).collect();
+            let entries = match halves {
+                Some(halves) => Entries::F16(halves.concat()),
+                None => Entries::F32(parts.iter().flat_map(|part| part.values()).collect()),
+            };
+            joined.insert_entries(bits, entries, "must be finite")?;
+        }
+        Ok(joined)
+    }
+
+    fn insert_entries(&mut self, bits: u8, entries: Entries, rule: &'static str) -> Result<()> {
         check_bits("table width", bits, 2, 8)?;
-        let levels = 1usize << bits;
+        let (levels, count) = (1usize << bits, entries.len());
         if count / levels != self.rows || !count.is_multiple_of(levels) {
             return Err(Error::shape(
                 format!("entries of table {bits}"),
@@ -134,6 +140,24 @@ impl Tables {
 }
 
 impl Entries {
+    fn len(&self) -> usize {
+        match self {
+            Self::F16(v) => v.len(),
+            Self::F32(v) => v.len(),
+        }
+    }
+
+    fn halves(&self) -> Option<&[f16]> {
+        match self {
+            Self::F16(v) => Some(v),
+            Self::F32(_) => None,
+        }
+    }
+
+    fn values(&self) -> impl Iterator<Item = f32> + '_ {
+        (0..self.len()).map(|at| self.value(at))
+    }
+
     fn value(&self, at: usize) -> f32 {
         match self {
             Self::F16(v) => v[at].to_f32(),

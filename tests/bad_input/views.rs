@@ -3,6 +3,7 @@
 use crate::{assert_kind, noop, noops, refused};
 use fewbytes::Error;
 use fewbytes_wgpu::{Context, Element, View};
+use std::ops::Range;
 use wgpu::BufferUsages;
 
 fn buffer(ctx: &Context, size: u64, usage: BufferUsages) -> wgpu::Buffer {
@@ -38,6 +39,24 @@ fn a_view_that_is_not_within_its_buffer_is_refused() {
     {
         assert_eq!(View::new(&buffer, offset, len, element).unwrap().len(), len);
     }
+}
+
+#[test]
+fn a_slice_that_is_not_within_its_view_is_refused() {
+    let ctx = noop();
+    let buffer = buffer(&ctx, 64, BufferUsages::STORAGE);
+    // 8 halves in the middle of the buffer: there are bytes before and behind.
+    let view = View::new(&buffer, 16, 8, Element::F16).unwrap();
+    for elements in [0..9, 8..9, Range { start: 3, end: 2 }, 0..usize::MAX] {
+        let error = refused(view.slice(elements), &["elements of a slice", "within 0..8"]);
+        assert_kind!(error, Error::Shape { .. });
+    }
+    let error = refused(view.slice(1..3), &["offset of a view = 18"]);
+    assert_kind!(error, Error::Alignment { multiple: 4, .. });
+    assert_eq!(view.slice(0..8).unwrap(), view);
+    let part = view.slice(2..5).unwrap();
+    assert_eq!((part.offset(), part.len(), part.element()), (20, 3, Element::F16));
+    assert!(view.slice(8..8).unwrap().is_empty());
 }
 
 #[test]

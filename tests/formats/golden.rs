@@ -11,7 +11,7 @@ const GOLDEN: &[u8] = include_bytes!("../data/golden_v1.packed.safetensors");
 
 /// Planes of the golden word, straight from the definition of the format: codes
 /// `(37 i + 11) mod 256` of 32 weights.
-const WORD: [u32; 8] = [
+pub(crate) const WORD: [u32; 8] = [
     0x1A75_8E51,
     0x2569_4B5A,
     0x98EE_7118,

@@ -1,6 +1,7 @@
 //! Files: round trips, stability of the bytes, and everything a hostile file can be.
 
 mod container;
+mod fuse;
 mod fuzz;
 mod golden;
 mod hostile;

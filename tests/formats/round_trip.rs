@@ -11,7 +11,7 @@ use fewbytes::linear::file::{
 use half::f16;
 use proptest::prelude::*;
 
-fn wanted() -> impl Strategy<Value = Wanted> {
+pub(crate) fn wanted() -> impl Strategy<Value = Wanted> {
     let widths = (2u8..=8).prop_flat_map(|parent| {
         let seed = 2..=parent;
         seed.prop_flat_map(move |seed| {

@@ -3,6 +3,7 @@
 mod dequantize;
 #[path = "../fixtures/device.rs"]
 mod device;
+mod fuse;
 #[path = "../fixtures/matrix.rs"]
 mod matrix;
 mod plans;
