@@ -3,6 +3,7 @@
 //!
 //! `cargo run --release --example quantize -- model.safetensors packed.safetensors`
 
+mod fuse;
 mod input;
 mod inspect;
 mod options;

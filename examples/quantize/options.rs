@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::fuse::Rule;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fewbytes::linear::{Method, QuantizeOptions, TableElement};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
         quantize model.safetensors packed.safetensors\n  \
         quantize model.safetensors small.safetensors --seed-bits 2 --parent-bits 4\n  \
         quantize model.safetensors mlp.safetensors --layers '*.mlp.*.weight'\n  \
+        quantize model.safetensors fused.safetensors --fuse '*.gate_up=*.gate_proj,*.up_proj'\n  \
         quantize inspect packed.safetensors"
 )]
 pub(crate) struct Cli {
@@ -78,6 +80,13 @@ pub(crate) struct Quantize {
     #[arg(long, value_name = "FILE", help_heading = "How")]
     pub(crate) sensitivities: Option<PathBuf>,
 
+    /// Join layers with the same inputs into one, rows after rows, such as `qkv=q,k,v`
+    ///
+    /// One product then does the work of several. Names are those of layers; a `*` in each of
+    /// them stands for the same text, so that one option serves every block of a model. The parts
+    /// are not written by themselves. May be repeated.
+    #[arg(long, value_name = "NAME=A,B,..", help_heading = "Output")]
+    pub(crate) fuse: Vec<Rule>,
     /// Element type of the tables
     #[arg(long, value_enum, default_value_t = Table::F16, help_heading = "Output")]
     pub(crate) table: Table,

@@ -1,5 +1,6 @@
 //! From a dense file to a packed one.
 
+use crate::fuse::{self, Group};
 use crate::options::{Format, Quantize};
 use crate::select::{Chosen, Selection};
 use crate::{input, report};
@@ -9,12 +10,16 @@ use fewbytes::linear::{
     BitplaneLayer, QuantizeOptions, WeightError, Weights, quantize_with_progress,
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// What is known of a layer once it is done.
 struct Done {
-    layer: BitplaneLayer,
+    /// Bytes of planes, tables and bias.
+    packed: u64,
+    /// Bytes of the tables.
+    tables: u64,
     /// One for every shipped width.
     errors: Vec<WeightError>,
     unweighted_rows: usize,
@@ -35,6 +40,7 @@ pub(crate) fn run(options: &Quantize) -> Result<()> {
         anyhow::bail!("nothing to quantize in {name}");
     }
     check_format(options, &selection)?;
+    let groups = fuse::groups(&options.fuse, &selection)?;
     let mapped = options.sensitivities.as_deref().map(input::map).transpose()?;
     let sensitivities = match (&options.sensitivities, &mapped) {
         (Some(path), Some(bytes)) => {
@@ -50,7 +56,7 @@ pub(crate) fn run(options: &Quantize) -> Result<()> {
     let settings = options.settings();
     let bar = progress_bar(selection.rows());
     let started = Instant::now();
-    let done: Result<Vec<Done>> = selection
+    let done: Result<Vec<(BitplaneLayer, Done)>> = selection
         .chosen
         .iter()
         .map(|chosen| {
@@ -59,22 +65,50 @@ pub(crate) fn run(options: &Quantize) -> Result<()> {
         })
         .collect();
     bar.finish_and_clear();
-    let done = done.context("nothing was written")?;
+    let (layers, done): (Vec<_>, Vec<_>) = done.context("nothing was written")?.into_iter().unzip();
     let time = started.elapsed();
 
-    let layers: Vec<(&str, &BitplaneLayer)> =
-        selection.chosen.iter().zip(&done).map(|(c, d)| (c.layer.as_str(), &d.layer)).collect();
+    let (layers, joined) = join(layers, &groups, &selection).context("nothing was written")?;
+    let layers: Vec<(&str, &BitplaneLayer)> = layers.iter().map(|(n, l)| (*n, l)).collect();
     let written = match options.format {
         Format::Packed => save_packed(&options.output, &layers),
         Format::Reference => save_reference(&options.output, &layers),
     };
     written.context("nothing was written")?;
     print_table(&selection, &done, &widths, sensitivities.is_some());
+    if !joined.is_empty() {
+        println!("\njoined, with the rows of every part:");
+        joined.iter().for_each(|line| println!("  {line}"));
+    }
     let output = options.output.display();
     let size = std::fs::metadata(&options.output).map_or(0, |m| m.len());
     println!("\nwrote {output} ({}) in {time:.1?}", report::size(size));
     println!("see it with: cargo run --release --example quantize -- inspect {output}");
     Ok(())
+}
+
+/// The layers to write, by name, and what was joined in words. A part is dropped as soon as it is
+/// copied: a model need not be there twice.
+fn join<'a>(
+    layers: Vec<BitplaneLayer>,
+    groups: &'a [Group],
+    selection: &'a Selection,
+) -> Result<(Vec<(&'a str, BitplaneLayer)>, Vec<String>)> {
+    let name = |at: usize| selection.chosen[at].layer.as_str();
+    let mut layers: Vec<Option<BitplaneLayer>> = layers.into_iter().map(Some).collect();
+    let (mut out, mut words) = (Vec::new(), Vec::new());
+    for Group { name: joined, parts } in groups {
+        let taken: Vec<BitplaneLayer> = parts.iter().filter_map(|&at| layers[at].take()).collect();
+        let fused = BitplaneLayer::concat_rows(&taken.iter().collect::<Vec<_>>())
+            .map_err(|e| e.in_layer(joined))?;
+        let part = |(rows, &at): (&Range<usize>, &usize)| format!("{} {rows:?}", name(at));
+        let list: Vec<String> = fused.parts.iter().zip(parts).map(part).collect();
+        words.push(format!("{joined}: {}", list.join(", ")));
+        out.push((joined.as_str(), fused.layer));
+    }
+    let kept = layers.into_iter().enumerate();
+    out.extend(kept.filter_map(|(at, layer)| Some((name(at), layer?))));
+    Ok((out, words))
 }
 
 fn check_output(options: &Quantize) -> Result<()> {
@@ -130,7 +164,7 @@ fn one(
     settings: &QuantizeOptions,
     widths: &[u8],
     bar: &ProgressBar,
-) -> Result<Done> {
+) -> Result<(BitplaneLayer, Done)> {
     let started = Instant::now();
     let (tensor, rows, cols) = (&chosen.shape.name, chosen.shape.rows, chosen.shape.cols);
     let values = file.values(tensor)?;
@@ -143,7 +177,8 @@ fn one(
     let bias = chosen.bias.as_ref().map(|name| file.values(name)).transpose()?;
     let layer = quantized.pack(bias).map_err(|e| e.in_layer(&chosen.layer))?;
     let unweighted_rows = quantized.report.unweighted_rows;
-    Ok(Done { layer, errors, unweighted_rows, time: started.elapsed() })
+    let (packed, tables) = (packed_bytes(&layer), table_bytes(&layer));
+    Ok((layer, Done { packed, tables, errors, unweighted_rows, time: started.elapsed() }))
 }
 
 fn print_table(selection: &Selection, done: &[Done], widths: &[u8], weighted: bool) {
@@ -155,7 +190,7 @@ fn print_table(selection: &Selection, done: &[Done], widths: &[u8], weighted: bo
     let mut table = report::table(header, 2);
     let (mut dense_all, mut packed_all) = (0, 0);
     for (chosen, done) in selection.chosen.iter().zip(done) {
-        let (dense, packed) = (dense_bytes(chosen), packed_bytes(&done.layer));
+        let (dense, packed) = (dense_bytes(chosen), done.packed);
         (dense_all, packed_all) = (dense_all + dense, packed_all + packed);
         let shape = format!("{} x {}", chosen.shape.rows, chosen.shape.cols);
         let mut row = vec![chosen.layer.clone(), shape];
@@ -172,7 +207,7 @@ fn print_table(selection: &Selection, done: &[Done], widths: &[u8], weighted: bo
         report::size(dense_all),
         report::size(packed_all),
         report::percent(packed_all, dense_all),
-        report::size(done.iter().map(|d| table_bytes(&d.layer)).sum()),
+        report::size(done.iter().map(|d| d.tables).sum()),
     );
     let rows: usize = if weighted { done.iter().map(|d| d.unweighted_rows).sum() } else { 0 };
     if rows > 0 {
