@@ -1,11 +1,13 @@
 //! Writes a launch as JSON and WGSL, so that an engine in any language can run it.
 //!
-//! `layout.json` says how the weights lie in buffers, `launch.json` holds bindings, operands, parameter bytes, grid, override values, needs and
-//! traffic; the two `.wgsl` files are the same shader for naga and for standard front ends.
+//! `layout.json` says how the weights lie in buffers, `launch.json` holds every launch's bindings,
+//! operands, parameter bytes, grid, override values, scratch memory, needs and traffic;
+//! `naga.wgsl` and `standard.wgsl` are the same shader for naga and for standard front ends. A
+//! second shader, where launches need more than one, is in `2.naga.wgsl` and `2.standard.wgsl`.
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use fewbytes::launch::{Caps, Dialect, Knobs, Reduce, Spec};
+use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Scratch, Spec};
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, TableElement,
 };
@@ -63,18 +65,39 @@ fn main() -> Result<()> {
     };
     write("layout.json", layout_text)?;
     write("launch.json", serde_json::to_string_pretty(&launches)? + "\n")?;
-    // The launches of one spec differ in operands and grid; they share one shader.
-    if let Some(launch) = launches.first() {
-        write("naga.wgsl", launch.wgsl(Dialect::Naga))?;
-        write("standard.wgsl", launch.wgsl(Dialect::Standard))?;
-        let traffic: fewbytes::launch::Traffic = launches.iter().map(|l| l.traffic()).sum();
+    // Launches that differ in operands and grid alone share one shader.
+    let mut shaders: Vec<&Launch> = Vec::new();
+    for launch in &launches {
+        if shaders.iter().all(|known| known.key() != launch.key()) {
+            shaders.push(launch);
+        }
+    }
+    for (at, launch) in shaders.iter().enumerate() {
+        let number = if at == 0 { String::new() } else { format!("{}.", at + 1) };
+        write(&format!("{number}naga.wgsl"), launch.wgsl(Dialect::Naga))?;
+        write(&format!("{number}standard.wgsl"), launch.wgsl(Dialect::Standard))?;
+    }
+    for (at, launch) in launches.iter().enumerate() {
+        let shader = shaders.iter().position(|known| known.key() == launch.key());
         println!(
-            "{} launch(es), {}, grid {:?}, {} bytes to move",
+            "launch {} of {}: {} {}, entry {}, shader {}, grid {:?}, {} bytes to move",
+            at + 1,
             launches.len(),
+            launch.kernel(),
             launch.variant(),
+            launch.shader().entry(),
+            shader.map_or(0, |shader| shader + 1),
             launch.grid(),
-            traffic.bytes()
+            launch.traffic().bytes()
         );
+        for Scratch { binding, offset, bytes } in launch.scratch() {
+            println!("  binding {binding}: {bytes} bytes of scratch memory from {offset}");
+        }
+    }
+    let parts = launches.iter().flat_map(|launch| launch.scratch());
+    let scratch = parts.map(|part| part.offset + part.bytes).max().unwrap_or(0);
+    if scratch > 0 {
+        println!("{scratch} bytes of scratch memory in all, one buffer for every launch");
     }
     Ok(())
 }

@@ -40,10 +40,22 @@ fn main() -> Result<()> {
     ]);
 
     let spec = GemvBitplane::new(layout, bits);
+    let launches = spec.launches(&caps, &Knobs::baseline())?;
+    // One buffer for all launches: what one leaves there another reads.
+    let parts = launches.iter().flat_map(|launch| launch.scratch());
+    let scratch_bytes = parts.map(|part| part.offset + part.bytes).max().unwrap_or(0);
+    let scratch = (scratch_bytes > 0).then(|| {
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("scratch"),
+            size: scratch_bytes,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        })
+    });
     let mut encoder = device.create_command_encoder(&Default::default());
-    for launch in spec.launches(&caps, &Knobs::baseline())? {
+    for launch in &launches {
         println!("{} {}: grid {:?}", launch.kernel(), launch.variant(), launch.grid());
-        dispatch(&device, &mut encoder, &launch, &tensors)?;
+        dispatch(&device, &mut encoder, launch, &tensors, scratch.as_ref())?;
     }
     queue.submit([encoder.finish()]);
 
@@ -77,6 +89,7 @@ fn dispatch(
     encoder: &mut wgpu::CommandEncoder,
     launch: &Launch,
     tensors: &HashMap<u32, Vec<wgpu::Buffer>>,
+    scratch: Option<&wgpu::Buffer>,
 ) -> Result<()> {
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: Some(launch.kernel()),
@@ -100,21 +113,25 @@ fn dispatch(
     let absent = BufferInitDescriptor { label: None, contents: &[0; 16], usage };
     let absent = device.create_buffer_init(&absent);
     let entry = |binding: &fewbytes::launch::Binding| {
-        let resource = if binding.access == Access::Uniform {
-            params.as_entire_buffer_binding()
-        } else {
-            match launch.operands().iter().find(|o| o.binding == binding.number) {
-                // The kernel does not look at it, but WebGPU wants something there.
-                None => absent.as_entire_buffer_binding(),
-                Some(operand) => {
-                    let buffer = tensors
-                        .get(&binding.number)
-                        .and_then(|pieces| pieces.get(operand.piece as usize))
-                        .with_context(|| format!("no buffer for {}", binding.name))?;
-                    let size = wgpu::BufferSize::new(operand.bytes);
-                    wgpu::BufferBinding { buffer, offset: operand.offset, size }
-                }
+        let part = launch.scratch().iter().find(|part| part.binding == binding.number);
+        let operand = launch.operands().iter().find(|o| o.binding == binding.number);
+        let resource = match (binding.access, part, operand) {
+            (Access::Uniform, ..) => params.as_entire_buffer_binding(),
+            (_, Some(part), _) => {
+                let buffer = scratch.context("no scratch buffer")?;
+                let size = wgpu::BufferSize::new(part.bytes);
+                wgpu::BufferBinding { buffer, offset: part.offset, size }
             }
+            (_, None, Some(operand)) => {
+                let buffer = tensors
+                    .get(&binding.number)
+                    .and_then(|pieces| pieces.get(operand.piece as usize))
+                    .with_context(|| format!("no buffer for {}", binding.name))?;
+                let size = wgpu::BufferSize::new(operand.bytes);
+                wgpu::BufferBinding { buffer, offset: operand.offset, size }
+            }
+            // The kernel does not look at it, but WebGPU wants something there.
+            (_, None, None) => absent.as_entire_buffer_binding(),
         };
         let resource = wgpu::BindingResource::Buffer(resource);
         anyhow::Ok(wgpu::BindGroupEntry { binding: binding.number, resource })

@@ -88,7 +88,7 @@ fn compile(guarded: &Guarded, launch: &Launch, checks: Checks) -> Result<Pipelin
     })
 }
 
-fn entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
+pub(crate) fn entry(binding: &Binding) -> wgpu::BindGroupLayoutEntry {
     let ty = match binding.access {
         Access::Uniform => wgpu::BufferBindingType::Uniform,
         Access::Read => wgpu::BufferBindingType::Storage { read_only: true },

@@ -7,6 +7,9 @@ use fewbytes::launch::{Access, Binding, Operand, Scratch, Traffic};
 use fewbytes::{Error, Launch, Result};
 use std::sync::Arc;
 
+/// What every device's storage alignment divides.
+const SCRATCH_ALIGNMENT: u64 = 256;
+
 /// A tensor for one binding: one view a piece.
 #[derive(Debug, Clone, Copy)]
 pub struct Arg<'a> {
@@ -76,9 +79,21 @@ impl Plan {
             .into_iter()
             .map(|launch| Step::new(guarded, &launch, pipeline(&launch)?))
             .collect();
-        let steps = steps?;
-        let end = |scratch: &Scratch| scratch.offset + scratch.bytes;
-        let scratch_bytes = steps.iter().flat_map(|s| s.scratch.iter().map(end)).max().unwrap_or(0);
+        Self::of_steps(guarded, absent, alignment, steps?)
+    }
+
+    fn of_steps(
+        guarded: &Guarded,
+        absent: &wgpu::Buffer,
+        alignment: u32,
+        steps: Vec<Step>,
+    ) -> Result<Self> {
+        let mut scratch_bytes = 0;
+        for step in &steps {
+            for part in &step.scratch {
+                scratch_bytes = scratch_bytes.max(scratch_end(step, part)?);
+            }
+        }
         Ok(Self {
             guarded: guarded.clone(),
             absent: absent.clone(),
@@ -88,7 +103,10 @@ impl Plan {
         })
     }
 
-    /// Bytes of scratch memory that [`Plan::bind`] wants.
+    /// Bytes of scratch memory that [`Plan::bind`] wants; 0 where no launch needs any.
+    ///
+    /// Its contents do not matter and mean nothing afterwards. Plans whose passes follow each
+    /// other can share one view, of the largest size that any of them wants.
     pub fn scratch_bytes(&self) -> u64 {
         self.scratch_bytes
     }
@@ -105,12 +123,17 @@ impl Plan {
 
     /// Binds tensors, and scratch memory where some is needed, to every launch.
     ///
+    /// `scratch` is a view of any element type with at least [`Plan::scratch_bytes`] bytes, in a
+    /// buffer of its own or in one that no launch uses otherwise; more is fine, and where none is
+    /// needed it is not looked at.
+    ///
     /// # Errors
-    /// [`Error::Shape`] when a tensor is missing or too small, [`Error::Alignment`],
-    /// [`Error::Aliasing`] when written memory is bound twice, [`Error::Unsupported`] when a
-    /// buffer lacks `STORAGE` usage or scratch memory is needed, [`Error::Validation`] when a
-    /// buffer belongs to another device, [`Error::DeviceLost`].
+    /// [`Error::Shape`] when a tensor or the scratch memory is missing or too small,
+    /// [`Error::Alignment`], [`Error::Aliasing`] when written memory is bound twice or a tensor
+    /// lies in the scratch memory, [`Error::Unsupported`] when a buffer lacks `STORAGE` usage,
+    /// [`Error::Validation`] when a buffer belongs to another device, [`Error::DeviceLost`].
     pub fn bind(&self, args: &[Arg<'_>], scratch: Option<&View>) -> Result<Bound> {
+        self.check_scratch(args, scratch)?;
         let groups: Result<_> =
             self.steps.iter().map(|step| self.bind_step(step, args, scratch)).collect();
         Ok(Bound { guarded: self.guarded.clone(), steps: Arc::clone(&self.steps), groups: groups? })
@@ -122,7 +145,54 @@ impl Plan {
     /// # Errors
     /// As [`Plan::bind`]; nothing is recorded then.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>, args: &[Arg<'_>]) -> Result<()> {
-        self.bind(args, None)?.record(pass)
+        self.record_with(pass, args, None)
+    }
+
+    /// As [`Plan::record`], with scratch memory where some is needed.
+    ///
+    /// # Errors
+    /// As [`Plan::bind`]; nothing is recorded then.
+    pub fn record_with(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        args: &[Arg<'_>],
+        scratch: Option<&View>,
+    ) -> Result<()> {
+        self.bind(args, scratch)?.record(pass)
+    }
+
+    /// Scratch memory that is large enough and apart from every tensor.
+    ///
+    /// A launch that writes scratch need not bind the tensor that lies there, so this is seen here
+    /// and not when that launch is bound.
+    fn check_scratch(&self, args: &[Arg<'_>], scratch: Option<&View>) -> Result<()> {
+        if self.scratch_bytes == 0 {
+            return Ok(());
+        }
+        let first = self.steps.iter().find(|step| !step.scratch.is_empty());
+        let what = || format!("scratch memory of {}", first.map_or("a launch", |s| s.kernel));
+        let expected = || format!("at least {} bytes", self.scratch_bytes);
+        let Some(scratch) = scratch else {
+            return Err(Error::shape(what(), expected(), "none"));
+        };
+        if scratch.bytes() < self.scratch_bytes {
+            return Err(Error::shape(what(), expected(), scratch.bytes()));
+        }
+        let own = scratch.offset()..scratch.offset() + self.scratch_bytes;
+        for arg in args {
+            let overlaps = |view: &View| {
+                view.buffer() == scratch.buffer()
+                    && view.offset() < own.end
+                    && own.start < view.offset() + view.bytes()
+            };
+            if arg.pieces.iter().any(overlaps) {
+                let bindings = self.steps.iter().flat_map(|step| step.bindings);
+                let name = bindings.into_iter().find(|b| b.number == arg.binding).map(|b| b.name);
+                let other = name.map_or(format!("binding {}", arg.binding), str::to_owned);
+                return Err(Error::Aliasing { written: what(), other });
+            }
+        }
+        Ok(())
     }
 
     fn bind_step(
@@ -167,10 +237,7 @@ impl Plan {
         let number = binding.number;
         let (view, offset, bytes) =
             if let Some(part) = step.scratch.iter().find(|s| s.binding == number) {
-                let view = scratch.ok_or_else(|| {
-                    let why = format!("{} bytes of scratch memory are needed", self.scratch_bytes);
-                    Error::unsupported(format!("{} without scratch", step.kernel), why)
-                })?;
+                let view = scratch.ok_or_else(|| Error::shape(what(), "scratch memory", "none"))?;
                 (view, part.offset, part.bytes)
             } else if let Some(operand) = step.operands.iter().find(|o| o.binding == number) {
                 let pieces =
@@ -197,6 +264,22 @@ impl Plan {
         let size = wgpu::BufferSize::new(bytes);
         Ok(wgpu::BufferBinding { buffer: view.buffer(), offset: start, size })
     }
+}
+
+/// Where one part of the scratch memory ends, if it is one that can be bound.
+fn scratch_end(step: &Step, part: &Scratch) -> Result<u64> {
+    let name = step.bindings.iter().find(|binding| binding.number == part.binding);
+    let what = |name| format!("scratch {name} of {}", step.kernel);
+    let Some(name) = name.filter(|b| b.access != Access::Uniform).map(|b| b.name) else {
+        return Err(Error::shape(what("binding"), "a storage binding", part.binding));
+    };
+    if !part.offset.is_multiple_of(SCRATCH_ALIGNMENT) {
+        let (what, multiple) = (format!("offset of {}", what(name)), SCRATCH_ALIGNMENT);
+        return Err(Error::Alignment { what, multiple, value: part.offset });
+    }
+    let end = part.offset.checked_add(part.bytes).filter(|_| part.bytes > 0);
+    let found = || format!("{} from {}", part.bytes, part.offset);
+    end.ok_or_else(|| Error::shape(what(name), "some bytes within 64 bits", found()))
 }
 
 /// WebGPU forbids one buffer as read and as written in one dispatch, whatever the ranges, and
@@ -252,3 +335,6 @@ impl Step {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Running a case of the case table on a device.
 
 use crate::{Arg, Context, View};
-use fewbytes::proof::{Case, Measure, Mismatch, Tensor};
+use fewbytes::proof::{Case, Measure, Mismatch, POISON, Tensor};
 use fewbytes::{Error, Knobs, Result};
 
 /// Whether a kernel did what its reference does.
@@ -35,10 +35,16 @@ pub fn prove(ctx: &Context, case: &dyn Case, knobs: &Knobs) -> Result<Verdict> {
         found.map(|(poison, view)| (output, poison, view)).ok_or_else(missing)
     });
     let outputs = outputs.collect::<Result<Vec<_>>>()?;
-    let bound = plan.bind(&args, None)?;
+    // Poisoned before every run: nothing may be read there that the launches did not write.
+    let needed = usize::try_from(plan.scratch_bytes()).unwrap_or(usize::MAX);
+    let scratch = if needed > 0 { Some(ctx.alloc::<u8>(needed)?) } else { None };
+    let bound = plan.bind(&args, scratch.as_ref())?;
     let run = || -> Result<Vec<Vec<u8>>> {
         for (_, poison, view) in &outputs {
             ctx.write(view, poison)?;
+        }
+        if let Some(scratch) = &scratch {
+            ctx.write(scratch, &vec![POISON; needed])?;
         }
         ctx.submit(|pass| bound.record(pass))?;
         outputs.iter().map(|(_, _, view)| ctx.block_on(ctx.read::<u8>(view))).collect()
