@@ -87,13 +87,16 @@ pub(crate) fn run(options: &Quantize) -> Result<()> {
     Ok(())
 }
 
+/// A layer under the name that it is written by.
+type Named<'a> = (&'a str, BitplaneLayer);
+
 /// The layers to write, by name, and what was joined in words. A part is dropped as soon as it is
 /// copied: a model need not be there twice.
 fn join<'a>(
     layers: Vec<BitplaneLayer>,
     groups: &'a [Group],
     selection: &'a Selection,
-) -> Result<(Vec<(&'a str, BitplaneLayer)>, Vec<String>)> {
+) -> Result<(Vec<Named<'a>>, Vec<String>)> {
     let name = |at: usize| selection.chosen[at].layer.as_str();
     let mut layers: Vec<Option<BitplaneLayer>> = layers.into_iter().map(Some).collect();
     let (mut out, mut words) = (Vec::new(), Vec::new());
