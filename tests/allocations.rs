@@ -9,17 +9,17 @@
 mod device;
 #[path = "fixtures/layers.rs"]
 mod layers;
+#[path = "fixtures/raw.rs"]
+mod raw;
 
 use allocation_counter::{AllocationInfo, measure};
 use fewbytes::Spec as _;
-use fewbytes::launch::{Access, Dialect, Knobs, Launch};
+use fewbytes::launch::Knobs;
 use fewbytes::linear::GemvBitplane;
-use fewbytes::linear::bitplane::{PLANES, TABLES};
-use fewbytes::linear::gemv_bitplane::{BIAS, X, Y};
 use fewbytes_wgpu::ops::{BitplaneWeights, gemv_bitplane};
-use fewbytes_wgpu::{Context, Features, View};
+use fewbytes_wgpu::{Context, Features};
 use layers::Wanted;
-use wgpu::util::{BufferInitDescriptor, DeviceExt as _};
+use raw::Raw;
 
 const BITS: u8 = 4;
 
@@ -35,13 +35,6 @@ struct Scene {
     raw: Vec<Raw>,
 }
 
-/// One launch with wgpu alone.
-struct Raw {
-    pipeline: wgpu::ComputePipeline,
-    group: wgpu::BindGroup,
-    grid: [u32; 3],
-}
-
 impl Scene {
     fn new(ctx: Context) -> Self {
         let layer = Wanted { bias: true, ..Wanted::new(300, 96, 3, 8) }.layer();
@@ -51,15 +44,7 @@ impl Scene {
         let product = gemv.bind(&weights, &x, &y).unwrap();
         let spec = GemvBitplane::new(weights.layout().clone(), BITS);
         let launches = spec.launches(ctx.caps(), &Knobs::default()).unwrap();
-        let view = |binding| match binding {
-            PLANES => &weights.planes()[0],
-            TABLES => &weights.tables()[0],
-            BIAS => &weights.bias()[0],
-            X => &x,
-            Y => &y,
-            other => panic!("binding {other}"),
-        };
-        let raw = launches.iter().map(|launch| Raw::new(ctx.device(), launch, view)).collect();
+        let raw = launches.iter().map(|l| Raw::new(ctx.device(), l, &weights, [&x, &y])).collect();
         Self { ctx, product, raw }
     }
 
@@ -85,61 +70,6 @@ impl Scene {
 
     fn of_wgpu(&self, count: usize) -> AllocationInfo {
         self.allocations(count, |pass| self.raw.iter().for_each(|raw| raw.record(pass)))
-    }
-}
-
-impl Raw {
-    fn new<'a>(device: &wgpu::Device, launch: &Launch, view: impl Fn(u32) -> &'a View) -> Self {
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: None,
-            source: wgpu::ShaderSource::Wgsl(launch.wgsl(Dialect::Naga).into()),
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: None,
-            layout: None,
-            module: &module,
-            entry_point: Some(launch.shader().entry()),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                constants: launch.shader().constants(),
-                ..Default::default()
-            },
-            cache: None,
-        });
-        let params = device.create_buffer_init(&BufferInitDescriptor {
-            label: None,
-            contents: launch.params(),
-            usage: wgpu::BufferUsages::UNIFORM,
-        });
-        assert!(launch.scratch().is_empty(), "this scene has no scratch memory");
-        let resource = |number| {
-            let operand = launch.operands().iter().find(|o| o.binding == number).unwrap();
-            let size = wgpu::BufferSize::new(operand.bytes);
-            wgpu::BufferBinding { buffer: view(number).buffer(), offset: operand.offset, size }
-        };
-        let entries: Vec<_> = launch
-            .bindings()
-            .iter()
-            .map(|binding| wgpu::BindGroupEntry {
-                binding: binding.number,
-                resource: wgpu::BindingResource::Buffer(match binding.access {
-                    Access::Uniform => params.as_entire_buffer_binding(),
-                    _ => resource(binding.number),
-                }),
-            })
-            .collect();
-        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &pipeline.get_bind_group_layout(0),
-            entries: &entries,
-        });
-        Self { pipeline, group, grid: launch.grid() }
-    }
-
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
-        pass.set_pipeline(&self.pipeline);
-        pass.set_bind_group(0, &self.group, &[]);
-        let [x, y, z] = self.grid;
-        pass.dispatch_workgroups(x, y, z);
     }
 }
 
