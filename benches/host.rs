@@ -4,7 +4,8 @@
 //! lists) and nothing of a driver's, so that the figures are those of this crate and of wgpu.
 //!
 //! - `record/fewbytes` is one recording into an open pass, of 1000 in that pass; beginning and
-//!   ending it are not counted. `record/wgpu alone` makes the same three calls without the wrapper.
+//!   ending it are not counted. Two widths take turns, so that pipeline and operands change every
+//!   time. `record/wgpu alone` makes the same three calls without the wrapper.
 //! - `pass` is a whole pass from begin to submission, divided by its 1000 recordings: what wgpu
 //!   does with the commands once the pass ends is in it. Also on an adapter, where there is one;
 //!   a pass that is still running there is waited for, but not counted.
@@ -28,7 +29,8 @@ use std::time::{Duration, Instant};
 const RECORDS: u64 = 1000;
 /// Calls between submissions, which free what was created and dropped.
 const CREATIONS: u64 = 64;
-const BITS: u8 = 4;
+/// Recorded in turn: wgpu leaves out calls that set what is set already.
+const WIDTHS: [u8; 2] = [3, 4];
 
 fn noop() -> Context {
     let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
@@ -59,14 +61,13 @@ impl Scene {
         Ok(Self { ctx, weights, gemv, x, y })
     }
 
-    fn spec(&self) -> GemvBitplane {
-        GemvBitplane::new(self.weights.layout().clone(), BITS)
+    fn spec(&self, bits: u8) -> GemvBitplane {
+        GemvBitplane::new(self.weights.layout().clone(), bits)
     }
 
-    fn raw(&self) -> Result<Vec<Raw>> {
-        let launches = self.spec().launches(self.ctx.caps(), &Knobs::default())?;
-        let raw = |l| Raw::new(self.ctx.device(), l, &self.weights, [&self.x, &self.y]);
-        Ok(launches.iter().map(raw).collect())
+    fn raw(&self, bits: u8) -> Result<Vec<Raw>> {
+        let launches = self.spec(bits).launches(self.ctx.caps(), &Knobs::default())?;
+        Ok(Raw::all(self.ctx.device(), &launches, &self.weights, [&self.x, &self.y]))
     }
 
     /// Submits and waits.
@@ -93,7 +94,7 @@ impl Scene {
         &self,
         bencher: &mut Bencher<'_>,
         whole: bool,
-        mut record: impl FnMut(&mut wgpu::ComputePass<'_>),
+        record: impl Fn(&mut wgpu::ComputePass<'_>, usize),
     ) {
         bencher.iter_custom(|iterations| {
             in_batches(iterations, RECORDS, |count| {
@@ -101,7 +102,7 @@ impl Scene {
                 let mut encoder = self.ctx.device().create_command_encoder(&Default::default());
                 let mut pass = encoder.begin_compute_pass(&Default::default());
                 let started = Instant::now();
-                (0..count).for_each(|_| record(&mut pass));
+                (0..count).for_each(|at| record(&mut pass, at as usize % 2));
                 let recorded = started.elapsed();
                 drop(pass);
                 self.ctx.queue().submit([encoder.finish()]);
@@ -126,7 +127,7 @@ fn describing(criterion: &mut Criterion) {
         let shape = BitplaneShape { rows, cols, seed_bits: 3, parent_bits: 8 };
         let widths = [3, 4, 5, 6, 7, 8];
         BitplaneLayout::for_shape(shape, &widths, TableElement::F16, true, 8, &caps)
-            .map(|layout| GemvBitplane::new(layout, BITS))
+            .map(|layout| GemvBitplane::new(layout, 4))
             .expect("a layout")
     };
     let mut group = criterion.benchmark_group("launches");
@@ -149,7 +150,7 @@ fn describing(criterion: &mut Criterion) {
 
 fn planning(criterion: &mut Criterion) {
     let scene = Scene::new(noop()).expect("a scene");
-    let spec = scene.spec();
+    let spec = scene.spec(4);
     let mut group = criterion.benchmark_group("plan");
     let compiled = scene.ctx.pipelines();
     group.bench_function("one width, compiled before", |bencher| {
@@ -166,27 +167,32 @@ fn planning(criterion: &mut Criterion) {
 fn recording(criterion: &mut Criterion) {
     let scene = Scene::new(noop()).expect("a scene");
     let product = scene.gemv.bind(&scene.weights, &scene.x, &scene.y).expect("bound");
-    let raw = scene.raw().expect("launches");
+    let raw = WIDTHS.map(|bits| scene.raw(bits).expect("launches"));
     let mut group = criterion.benchmark_group("record");
     group.bench_function("fewbytes", |bencher| {
-        scene.records(bencher, false, |pass| product.record(pass, BITS).expect("recorded"));
+        scene.records(bencher, false, |pass, at| {
+            product.record(pass, WIDTHS[at]).expect("recorded")
+        });
     });
     group.bench_function("wgpu alone", |bencher| {
-        scene.records(bencher, false, |pass| raw.iter().for_each(|raw| raw.record(pass)));
+        scene.records(bencher, false, |pass, at| raw[at].iter().for_each(|raw| raw.record(pass)));
     });
     group.finish();
 
     let mut group = criterion.benchmark_group("pass");
     group.sample_size(20);
     group.bench_function("noop", |bencher| {
-        scene.records(bencher, true, |pass| product.record(pass, BITS).expect("recorded"));
+        scene
+            .records(bencher, true, |pass, at| product.record(pass, WIDTHS[at]).expect("recorded"));
     });
     match pollster::block_on(Context::open(&OpenOptions::from_env())).and_then(Scene::new) {
         Ok(scene) => {
             println!("{}", scene.ctx.describe());
             let product = scene.gemv.bind(&scene.weights, &scene.x, &scene.y).expect("bound");
             group.bench_function("adapter", |bencher| {
-                scene.records(bencher, true, |pass| product.record(pass, BITS).expect("recorded"));
+                scene.records(bencher, true, |pass, at| {
+                    product.record(pass, WIDTHS[at]).expect("recorded")
+                });
             });
         }
         Err(error) => println!("pass/adapter is left out: {error}"),
