@@ -1,4 +1,4 @@
-// Bit selection and rotation.
+// Bit selection and rotation. Sibling: bits_hidden.wgsl.
 
 // Bits of `a` where the mask is set, bits of `b` elsewhere; one instruction on most GPUs.
 fn pick(mask: u32, a: u32, b: u32) -> u32 {

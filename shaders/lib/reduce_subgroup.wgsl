@@ -1,5 +1,6 @@
 // Sums over a workgroup: subgroup additions, then workgroup memory in a fixed order.
-// Expects: override WORKGROUP, const ROWS. Sibling: reduce_workgroup.wgsl.
+// Expects: override WORKGROUP, const SUMS, const SUBGROUPS (the most that a workgroup can have).
+// Siblings: reduce_workgroup.wgsl, reduce_scatter.wgsl.
 
 struct Lane {
     @builtin(local_invocation_index) index: u32,
@@ -8,25 +9,24 @@ struct Lane {
     @builtin(subgroup_invocation_id) place: u32,
 }
 
-// One slot a subgroup and row; sized for subgroups of a single lane.
-var<workgroup> partial: array<f32, ROWS * WORKGROUP>;
+var<workgroup> partial_sums: array<f32, SUMS * SUBGROUPS>;
 
-// Adds up `sums[r]` of all lanes for every r. Afterwards lane r < ROWS calls `reduced(r)`.
-fn reduce_rows(sums: array<f32, ROWS>, lane: Lane) {
+// Adds up `sums[s]` of all lanes for every s. Afterwards any lane may call `reduced(s)`.
+fn reduce_sums(sums: array<f32, SUMS>, lane: Lane) {
     var own = sums;
-    for (var r = 0u; r < ROWS; r += 1u) {
-        let sum = subgroupAdd(own[r]);
+    for (var s = 0u; s < SUMS; s += 1u) {
+        let sum = subgroupAdd(own[s]);
         if lane.place == 0u {
-            partial[r * WORKGROUP + lane.subgroup] = sum;
+            partial_sums[s * SUBGROUPS + lane.subgroup] = sum;
         }
     }
     workgroupBarrier();
 }
 
-fn reduced(row: u32, lane: Lane) -> f32 {
-    var sum = 0.0;
+fn reduced(sum: u32, lane: Lane) -> f32 {
+    var total = 0.0;
     for (var s = 0u; s < lane.subgroups; s += 1u) {
-        sum += partial[row * WORKGROUP + s];
+        total += partial_sums[sum * SUBGROUPS + s];
     }
-    return sum;
+    return total;
 }

@@ -3,12 +3,27 @@
 
 @group(0) @binding(4) var<storage, read> x: array<u32>;
 
-// Activations of columns `col` .. `col + 4`, `col` a multiple of 4; 0 past the last column,
-// whatever the buffer holds there. Clamped and selected for the reason given in the f32 sibling.
-fn activations(col: u32) -> vec4<f32> {
-    let last = (params.cols - 1u) / 2u;
-    let low = unpack2x16float(x[min(col / 2u, last)]);
-    let high = unpack2x16float(x[min(col / 2u + 1u, last)]);
+// Eight neighbouring columns.
+struct Run {
+    low: vec4<f32>,
+    high: vec4<f32>,
+}
+
+// Activations of columns `col` .. `col + 8` of one vector; 0 past the last column, whatever the
+// buffer holds there. Clamped and selected for the reason given in the f32 sibling.
+fn activations(vector: u32, col: u32) -> Run {
+    return Run(four(vector * params.cols, col), four(vector * params.cols, col + 4u));
+}
+
+fn four(base: u32, col: u32) -> vec4<f32> {
     let at = vec4<u32>(col, col + 1u, col + 2u, col + 3u);
-    return select(vec4<f32>(), vec4<f32>(low, high), at < vec4<u32>(params.cols));
+    let safe = base + min(at, vec4<u32>(params.cols - 1u));
+    let values = vec4<f32>(half(safe.x), half(safe.y), half(safe.z), half(safe.w));
+    return select(vec4<f32>(), values, at < vec4<u32>(params.cols));
+}
+
+// Element `at`: vectors of an odd number of columns begin within a word.
+fn half(at: u32) -> f32 {
+    let both = unpack2x16float(x[at / 2u]);
+    return select(both.x, both.y, (at & 1u) == 1u);
 }

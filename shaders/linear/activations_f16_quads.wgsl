@@ -1,8 +1,17 @@
-// f16 activations where the columns are a multiple of 32; needs no feature.
+// f16 activations where the columns are a multiple of 32, eight a load; needs no feature.
 
-@group(0) @binding(4) var<storage, read> x: array<vec2<u32>>;
+@group(0) @binding(4) var<storage, read> x: array<vec4<u32>>;
 
-fn activations(col: u32) -> vec4<f32> {
-    let words = x[col / 4u];
-    return vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y));
+// Eight neighbouring columns.
+struct Run {
+    low: vec4<f32>,
+    high: vec4<f32>,
+}
+
+fn activations(vector: u32, col: u32) -> Run {
+    let words = x[(vector * params.cols + col) / 8u];
+    return Run(
+        vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)),
+        vec4<f32>(unpack2x16float(words.z), unpack2x16float(words.w)),
+    );
 }

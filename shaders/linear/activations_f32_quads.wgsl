@@ -1,7 +1,14 @@
-// f32 activations where the columns are a multiple of 32, so that no quad is cut.
+// f32 activations where the columns are a multiple of 32, so that no run is cut.
 
 @group(0) @binding(4) var<storage, read> x: array<vec4<f32>>;
 
-fn activations(col: u32) -> vec4<f32> {
-    return x[col / 4u];
+// Eight neighbouring columns.
+struct Run {
+    low: vec4<f32>,
+    high: vec4<f32>,
+}
+
+fn activations(vector: u32, col: u32) -> Run {
+    let at = (vector * params.cols + col) / 4u;
+    return Run(x[at], x[at + 1u]);
 }

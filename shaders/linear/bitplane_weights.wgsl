@@ -10,10 +10,16 @@ struct Params {
     cols: u32,
     words: u32,
     plane_words: u32,
-    // Elements from row to row of a dense output.
+    // Elements from row to row of a dense matrix, from vector to vector of products.
     stride: u32,
     // 1 to add the bias.
     bias: u32,
+    // Parts that the columns are cut into, and words of a row in each.
+    slices: u32,
+    slice_words: u32,
+    // A uniform buffer is a multiple of 16 bytes long.
+    unused_0: u32,
+    unused_1: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -37,3 +37,13 @@ fn quad(codes: Codes, k: u32) -> vec4<u32> {
     let odd = select(codes.x2, codes.x3, k >= 4u) >> shift;
     return vec4<u32>(even, odd, even >> 4u, odd >> 4u) & vec4<u32>(LEVELS - 1u);
 }
+
+// Codes of the pairs (4k + 2, 4k) and (4k + 3, 4k + 1) of the word, two codes in one number.
+fn pairs(codes: Codes, k: u32) -> vec2<u32> {
+    let x = select(vec2<u32>(codes.x0, codes.x2), vec2<u32>(codes.x1, codes.x3), k >= 4u);
+    let shifted = x >> vec2<u32>(8u * (k & 3u));
+    if BITS == 4u {
+        return shifted & vec2<u32>(255u);
+    }
+    return ((shifted >> vec2<u32>(2u)) & vec2<u32>(0x38u)) | ((shifted >> vec2<u32>(1u)) & vec2<u32>(7u));
+}

@@ -26,3 +26,9 @@ fn quad(codes: Codes, k: u32) -> vec4<u32> {
     let x = select(codes.low, codes.high, k >= 4u) >> (8u * (k & 3u));
     return vec4<u32>(x >> 2u, x, x >> 6u, x >> 4u) & vec4<u32>(3u);
 }
+
+// Codes of the pairs (4k, 4k + 1) and (4k + 2, 4k + 3) of the word, two codes in one number.
+fn pairs(codes: Codes, k: u32) -> vec2<u32> {
+    let x = select(codes.low, codes.high, k >= 4u) >> (8u * (k & 3u));
+    return vec2<u32>(x, x >> 4u) & vec2<u32>(15u);
+}

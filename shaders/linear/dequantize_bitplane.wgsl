@@ -27,16 +27,15 @@ fn dequantize_bitplane(
         let word = i % params.words;
         let row = first + r;
         let codes = assemble(fetch((params.piece_row + row) * params.words + word));
-        let base = r * LEVELS;
         let col = first_col(word);
         let run = run_distance(word);
-        store_quad(row, col, look_up(base, quad(codes, 0u)));
-        store_quad(row, col + 4u, look_up(base, quad(codes, 1u)));
-        store_quad(row, col + run, look_up(base, quad(codes, 2u)));
-        store_quad(row, col + run + 4u, look_up(base, quad(codes, 3u)));
-        store_quad(row, col + 2u * run, look_up(base, quad(codes, 4u)));
-        store_quad(row, col + 2u * run + 4u, look_up(base, quad(codes, 5u)));
-        store_quad(row, col + 3u * run, look_up(base, quad(codes, 6u)));
-        store_quad(row, col + 3u * run + 4u, look_up(base, quad(codes, 7u)));
+        store_quad(row, col, values(r, codes, 0u));
+        store_quad(row, col + 4u, values(r, codes, 1u));
+        store_quad(row, col + run, values(r, codes, 2u));
+        store_quad(row, col + run + 4u, values(r, codes, 3u));
+        store_quad(row, col + 2u * run, values(r, codes, 4u));
+        store_quad(row, col + 2u * run + 4u, values(r, codes, 5u));
+        store_quad(row, col + 3u * run, values(r, codes, 6u));
+        store_quad(row, col + 3u * run + 4u, values(r, codes, 7u));
     }
 }

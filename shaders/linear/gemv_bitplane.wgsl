@@ -1,18 +1,15 @@
-// y = W x + bias for bit-plane weights, one activation vector.
+// y = W x + bias for bit-plane weights and one vector, or a few, of activations.
 //
-// A workgroup computes ROWS rows; its lanes split the columns, a word (32 weights) at a time. A
-// lane loads the word's 32 activations once and uses them for every row. Sums are f32, in an
-// order that the workgroup's shape fixes, and with subgroups the device: equal from run to run.
+// A workgroup computes ROWS rows, of all columns or of one slice of them; its lanes split the
+// columns, a word (32 weights) at a time. A lane loads its first words before the tables arrive
+// and uses a word's activations for every row. Sums are f32, in an order that the workgroup's
+// shape fixes, and with subgroups the device: equal from run to run.
 
 override WORKGROUP: u32 = 64u;
 
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
-
-fn bias_of(row: u32) -> f32 {
-    if params.bias != 0u {
-        return bias[row];
-    }
-    return 0.0;
+// A word's planes; a row past `last` takes the last one's, which nothing uses.
+fn fetch_row(row: u32, last: u32, word: u32) -> Planes {
+    return fetch(min(row, last) * params.words + word);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -21,41 +18,32 @@ fn gemv_bitplane(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-    let first = (group.y * groups.x + group.x) * ROWS;
+    let tile = group.y * groups.x + group.x;
+    let first = tile / params.slices * ROWS;
     if first >= params.rows {
         return;
     }
+    let slice = tile % params.slices;
+    let end = min((slice + 1u) * params.slice_words, params.words);
+    let top = params.piece_row + first;
     let last = params.piece_row + params.rows - 1u;
-    load_tables(params.piece_row + first, last, lane);
+
+    var word = slice * params.slice_words + lane.index;
+    var operands: Operands;
+    if word < end {
+        operands = load_operands(top, last, word);
+    }
+    load_tables(top, last, lane);
     workgroupBarrier();
 
-    var sums = array<f32, ROWS>();
-    for (var word = lane.index; word < params.words; word += WORKGROUP) {
-        let col = first_col(word);
-        let run = run_distance(word);
-        let x0 = activations(col);
-        let x1 = activations(col + 4u);
-        let x2 = activations(col + run);
-        let x3 = activations(col + run + 4u);
-        let x4 = activations(col + 2u * run);
-        let x5 = activations(col + 2u * run + 4u);
-        let x6 = activations(col + 3u * run);
-        let x7 = activations(col + 3u * run + 4u);
-        for (var r = 0u; r < ROWS; r += 1u) {
-            let row = min(params.piece_row + first + r, last);
-            let codes = assemble(fetch(row * params.words + word));
-            let base = r * LEVELS;
-            var sum = dot(look_up(base, quad(codes, 0u)), x0);
-            sum += dot(look_up(base, quad(codes, 1u)), x1);
-            sum += dot(look_up(base, quad(codes, 2u)), x2);
-            sum += dot(look_up(base, quad(codes, 3u)), x3);
-            sum += dot(look_up(base, quad(codes, 4u)), x4);
-            sum += dot(look_up(base, quad(codes, 5u)), x5);
-            sum += dot(look_up(base, quad(codes, 6u)), x6);
-            sum += dot(look_up(base, quad(codes, 7u)), x7);
-            sums[r] += sum;
+    var sums = array<f32, SUMS>();
+    while word < end {
+        accumulate(operands, &sums);
+        word += WORKGROUP;
+        if word < end {
+            operands = load_operands(top, last, word);
         }
     }
-    reduce_rows(sums, lane);
-    store_rows(first, lane);
+    reduce_sums(sums, lane);
+    store_sums(first, slice, lane);
 }

@@ -142,11 +142,40 @@ pub trait Spec {
 pub enum Reduce {
     /// A tree in workgroup memory; runs everywhere.
     Workgroup,
-    /// Subgroup operations first, then workgroup memory.
+    /// Subgroup additions first, then workgroup memory.
     Subgroup,
+    /// A reduce-scatter by subgroup shuffles first, then workgroup memory: fewer shuffles where
+    /// there are several sums. Their number has to be a power of two, at most the smallest
+    /// subgroup, and no subgroup may have idle lanes.
+    Scatter,
+}
+
+/// What a lookup in workgroup memory finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Lookup {
+    /// One weight as f32.
+    Single,
+    /// One weight as f16, in half the memory banks; needs f16 arithmetic and tables of f16.
+    Half,
+    /// Two weights as f32, for 2 to 4 bits.
+    Pair,
+}
+
+/// How the masks of bit selections are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Masks {
+    /// As constants.
+    Constant,
+    /// So that the compiler cannot tell that they are constants, and keeps a selection one
+    /// instruction.
+    Hidden,
 }
 
 /// Choices that change speed and never results beyond rounding; `None` means the default.
+///
+/// Each kernel says in its documentation which knobs it has; it ignores the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -157,11 +186,30 @@ pub struct Knobs {
     pub rows: Option<u32>,
     /// The reduction; the default is [`Reduce::Subgroup`] where the device has subgroups.
     pub reduce: Option<Reduce>,
+    /// What a table lookup finds.
+    pub lookup: Option<Lookup>,
+    /// Whether rows are written out in the shader rather than left to a loop.
+    pub unroll: Option<bool>,
+    /// Parts that the columns are cut into, each computed by workgroups of its own (split-K).
+    pub slices: Option<u32>,
+    /// How the masks of bit selections are written.
+    pub masks: Option<Masks>,
 }
 
 impl Knobs {
+    /// Every choice left to the kernel.
+    pub const DEFAULT: Self = Self {
+        workgroup: None,
+        rows: None,
+        reduce: None,
+        lookup: None,
+        unroll: None,
+        slices: None,
+        masks: None,
+    };
+
     /// The variant that every device can run.
     pub fn baseline() -> Self {
-        Self { reduce: Some(Reduce::Workgroup), ..Self::default() }
+        Self { reduce: Some(Reduce::Workgroup), lookup: Some(Lookup::Single), ..Self::DEFAULT }
     }
 }

@@ -26,7 +26,7 @@
 //! code of that row stands for.
 
 use super::{BitplaneLayout, TableElement};
-use crate::launch::{Knobs, Operand, Part, Reduce, Shader, part};
+use crate::launch::{Knobs, Masks, Operand, Part, Shader, part};
 use crate::{Caps, Error, Result};
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -43,6 +43,9 @@ pub(super) struct Params {
     pub(super) plane_words: u32,
     pub(super) stride: u32,
     pub(super) bias: u32,
+    pub(super) slices: u32,
+    pub(super) slice_words: u32,
+    pub(super) unused: [u32; 2],
 }
 
 impl Params {
@@ -62,6 +65,9 @@ impl Params {
             plane_words: count("words of a plane", layout.plane_words(piece.len()))?,
             stride: 0,
             bias: 0,
+            slices: 1,
+            slice_words: count("words of a row", layout.words())?,
+            unused: [0; 2],
         })
     }
 }
@@ -71,18 +77,16 @@ pub const PLANES: u32 = 1;
 /// Number of the tables' binding.
 pub const TABLES: u32 = 2;
 
-/// Knobs with every default filled in.
+/// The lanes and rows of a workgroup.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub(super) workgroup: u32,
     pub(super) rows: u32,
-    pub(super) reduce: Reduce,
 }
 
 impl Shape {
-    /// 64 lanes and 4 rows use the activations of a word four times and keep the tables of
-    /// 8-bit rows at 4 KiB, a quarter of WebGPU's workgroup memory.
-    pub(super) fn new(kernel: &str, caps: &Caps, knobs: &Knobs) -> Result<Self> {
+    /// What the knobs say, or 64 lanes and `rows` rows.
+    pub(super) fn new(kernel: &str, caps: &Caps, knobs: &Knobs, rows: u32) -> Result<Self> {
         let workgroup = knobs.workgroup.unwrap_or(64);
         // No device has more than 1024; the bound keeps sizes of workgroup memory within u32.
         let most = caps.max_invocations.min(1024);
@@ -90,16 +94,11 @@ impl Shape {
             let limit = format!("the powers of two in 8..={most}");
             return Err(Error::range(format!("workgroup of {kernel}"), limit, workgroup));
         }
-        let rows = knobs.rows.unwrap_or(4);
+        let rows = knobs.rows.unwrap_or(rows);
         if !matches!(rows, 2 | 4 | 8) {
             return Err(Error::range(format!("rows a workgroup of {kernel}"), "2, 4, 8", rows));
         }
-        let default = if caps.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
-        let reduce = knobs.reduce.unwrap_or(default);
-        if reduce == Reduce::Subgroup && !caps.subgroups {
-            return Err(Error::unsupported(kernel, "the device has no subgroup operations"));
-        }
-        Ok(Self { workgroup, rows, reduce })
+        Ok(Self { workgroup, rows })
     }
 
     /// A kernel's shader at one width; the last part is the kernel's own file.
@@ -110,27 +109,34 @@ impl Shape {
         Shader { entry, preamble, parts, constants: vec![("WORKGROUP", self.workgroup.into())] }
     }
 
+    /// Bytes of tables of f32 in workgroup memory.
     pub(super) fn table_bytes(&self, bits: u8) -> u32 {
         (self.rows << bits) * 4
     }
 }
 
-/// The parts that turn planes into values, for a width and a table element.
-pub(super) fn weight_parts(layout: &BitplaneLayout, bits: u8) -> [Part; 5] {
+/// The parts that turn planes into codes, for a width.
+pub(super) fn code_parts(bits: u8, masks: Masks) -> [Part; 3] {
     [
-        part!("lib/bits.wgsl"),
-        part!("lib/half.wgsl"),
+        match masks {
+            Masks::Constant => part!("lib/bits.wgsl"),
+            Masks::Hidden => part!("lib/bits_hidden.wgsl"),
+        },
         part!("linear/bitplane_weights.wgsl"),
         match bits {
             2 => part!("linear/codes_pairs.wgsl"),
             3 | 4 => part!("linear/codes_nibbles.wgsl"),
             _ => part!("linear/codes_bytes.wgsl"),
         },
-        match layout.table() {
-            TableElement::F16 => part!("linear/table_f16.wgsl"),
-            TableElement::F32 => part!("linear/table_f32.wgsl"),
-        },
     ]
+}
+
+/// The part that reads tables as f32; it needs `lib/half.wgsl`.
+pub(super) fn table_part(layout: &BitplaneLayout) -> Part {
+    match layout.table() {
+        TableElement::F16 => part!("linear/table_f16.wgsl"),
+        TableElement::F32 => part!("linear/table_f32.wgsl"),
+    }
 }
 
 /// The planes and tables of one piece at one width.

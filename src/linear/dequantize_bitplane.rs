@@ -6,7 +6,7 @@
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
-//! | 0 | params | 8 words, see `shaders/linear/bitplane_weights.wgsl` |
+//! | 0 | params | 12 words, see `shaders/linear/bitplane_weights.wgsl` |
 //! | 1 | planes | the first `bits` planes of a piece |
 //! | 2 | tables | one width of a piece |
 //! | 3 | dst | f32, or f16 in pairs |
@@ -14,10 +14,12 @@
 //! One variant, `baseline`: no feature, default limits. f16 output of an f32 table rounds to
 //! nearest, ties to even. A matrix larger than one binding is written by several launches.
 
-use super::bitplane::{Params, Shape, count, largest, weight_bytes, weight_operands, weight_parts};
+use super::bitplane::{
+    Params, Shape, code_parts, count, largest, table_part, weight_bytes, weight_operands,
+};
 use super::{Activation, BitplaneLayer, BitplaneLayout};
 use crate::launch::{
-    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Spec, Traffic, linear_grid, part,
+    Access, Binding, Caps, Knobs, Launch, Masks, Needs, Operand, Spec, Traffic, linear_grid, part,
     shard_rows,
 };
 use crate::{Error, Result};
@@ -79,9 +81,11 @@ impl Spec for DequantizeBitplane {
             let (bytes, limit) = (self.dst_bytes(), caps.max_buffer_bytes);
             return Err(Error::BindingTooLarge { what: "dst".to_owned(), bytes, limit });
         }
-        let shape = Shape::new(NAME, caps, &Knobs { reduce: None, ..*knobs })?;
-        let mut parts = weight_parts(layout, self.bits).to_vec();
-        parts.push(part!("linear/row_tables.wgsl"));
+        let shape = Shape::new(NAME, caps, knobs, 4)?;
+        let mut parts = code_parts(self.bits, Masks::Constant).to_vec();
+        parts.push(part!("lib/half.wgsl"));
+        parts.push(table_part(layout));
+        parts.push(part!("linear/lookup_single.wgsl"));
         parts.push(match self.element {
             Activation::F32 => part!("linear/dense_f32.wgsl"),
             Activation::F16 => part!("linear/dense_f16.wgsl"),

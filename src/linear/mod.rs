@@ -4,6 +4,7 @@
 //! al., ICML 2024, arXiv 2402.10517.
 
 mod activation;
+mod arithmetic;
 pub mod bitplane;
 pub mod dequantize_bitplane;
 #[cfg(feature = "safetensors")]
@@ -14,11 +15,13 @@ mod layer;
 mod layout;
 mod planes;
 mod quantize;
+pub mod sum_slices;
 mod table;
 mod tables;
 mod weights;
 
 pub use activation::Activation;
+pub use arithmetic::Arithmetic;
 pub use dequantize_bitplane::DequantizeBitplane;
 pub use fuse::Fused;
 pub use gemv_bitplane::GemvBitplane;
@@ -27,6 +30,7 @@ pub use layout::BitplaneLayout;
 pub use quantize::{
     Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,
 };
+pub use sum_slices::SumSlices;
 pub use table::TableElement;
 pub use tables::Tables;
 pub use weights::Weights;

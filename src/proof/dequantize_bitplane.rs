@@ -28,7 +28,7 @@ const DEFAULT: DequantizeCase = DequantizeCase {
     table: TableElement::F16,
     values: Values::Ordinary,
     squeeze: Squeeze::None,
-    knobs: Knobs { workgroup: None, rows: None, reduce: None },
+    knobs: Knobs::DEFAULT,
 };
 
 pub(super) fn cases() -> Vec<DequantizeCase> {
@@ -57,7 +57,7 @@ pub(super) fn cases() -> Vec<DequantizeCase> {
         all.push(DequantizeCase { squeeze, element, rows: 67, cols: 70, ..DEFAULT });
     }
     for (workgroup, rows) in [(8, 2), (32, 8), (128, 4), (256, 2)] {
-        let knobs = Knobs { workgroup: Some(workgroup), rows: Some(rows), reduce: None };
+        let knobs = Knobs { workgroup: Some(workgroup), rows: Some(rows), ..Knobs::DEFAULT };
         all.push(DequantizeCase { rows: 21, cols: 101, knobs, bits: 8, ..DEFAULT });
         all.push(DequantizeCase { rows: 21, cols: 101, knobs, bits: 2, element: F16, ..DEFAULT });
     }

@@ -4,5 +4,6 @@
 mod bitplane_weights;
 pub mod dequantize_bitplane;
 pub mod gemv_bitplane;
+pub mod sum_slices;
 
 pub use bitplane_weights::BitplaneWeights;

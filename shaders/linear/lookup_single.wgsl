@@ -1,4 +1,5 @@
-// The tables of a workgroup's rows in workgroup memory, as f32.
+// The tables of a workgroup's rows in workgroup memory as f32, one lookup a weight.
+// Siblings: lookup_half.wgsl, lookup_pair.wgsl.
 
 var<workgroup> table: array<f32, ROWS * LEVELS>;
 
@@ -13,12 +14,14 @@ fn load_tables(row: u32, last: u32, lane: Lane) {
     }
 }
 
-// Values of four codes in the table that starts at `base`.
-fn look_up(base: u32, codes: vec4<u32>) -> vec4<f32> {
-    return vec4<f32>(
-        table[base + codes.x],
-        table[base + codes.y],
-        table[base + codes.z],
-        table[base + codes.w],
-    );
+// Weights 4k .. 4k + 3 of a word of row `r` of the workgroup.
+fn values(r: u32, codes: Codes, k: u32) -> vec4<f32> {
+    let base = r * LEVELS;
+    let at = quad(codes, k);
+    return vec4<f32>(table[base + at.x], table[base + at.y], table[base + at.z], table[base + at.w]);
+}
+
+// Activations in the order of `values`.
+fn matched(x: vec4<f32>) -> vec4<f32> {
+    return x;
 }
