@@ -17,7 +17,7 @@ pub struct Context {
     caps: Caps,
     info: wgpu::AdapterInfo,
     checks: Checks,
-    pipelines: Pipelines,
+    pub(crate) pipelines: Pipelines,
     /// Bound where a kernel has a binding that the launch does not use.
     absent: wgpu::Buffer,
 }
@@ -97,7 +97,8 @@ impl Context {
     #[must_use]
     pub unsafe fn trust_sizes(self) -> Self {
         // Pipelines made before keep their checks, so they must not be found again.
-        Self { checks: Checks::None, pipelines: Pipelines::default(), ..self }
+        let pipelines = Pipelines::new(self.pipelines.cache().cloned());
+        Self { checks: Checks::None, pipelines, ..self }
     }
 
     /// What the device can do.

@@ -30,11 +30,14 @@ mod context;
 mod module;
 pub mod ops;
 mod pipeline;
+mod pipeline_cache;
 mod plan;
 #[cfg(feature = "proof")]
 mod prove;
 mod readback;
 mod scope;
+#[cfg(feature = "tune")]
+pub mod tune;
 mod view;
 
 pub use adapter::{Features, OpenOptions, adapters, describe};
