@@ -4,6 +4,7 @@
 //! where the system is known, installs what is missing; elsewhere it says exactly what to do.
 
 mod adapters;
+mod bundle;
 mod cargo;
 mod ci;
 mod examples;
@@ -53,6 +54,11 @@ enum Command {
     ///
     /// The exit code is the doctor's own: 0 if every case passed.
     Doctor(ExampleArgs),
+    /// Pack doctor and roofline for machines without Rust
+    ///
+    /// Makes a folder `fewbytes-bundle`, and a .tar.gz of it, with both programs, a script that
+    /// runs them and a README: copy it to any x86-64 Linux machine with a GPU, call `./run.sh`.
+    Bundle(BundleArgs),
     /// Run everything that a change must pass
     ///
     /// Format, lints, documentation, the wall between the kernels and GPU APIs, and all tests on
@@ -101,6 +107,13 @@ struct TestArgs {
 }
 
 #[derive(Args)]
+struct BundleArgs {
+    /// Where to put it; cargo's target folder if left out
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct CiArgs {
     #[command(flatten)]
     install: Install,
@@ -135,6 +148,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             examples::run_example(&Workspace::find()?, "doctor", a.install, &a.args)
         }
         Command::Test(a) => examples::run_tests(&Workspace::find()?, &a),
+        Command::Bundle(a) => bundle::run(&Workspace::find()?, &a),
         Command::Ci(a) => ci::run(&Workspace::find()?, &a),
         Command::TintCheck { tint, files } => tint::check_files(&tint, &files),
     }
