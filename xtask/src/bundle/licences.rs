@@ -21,7 +21,7 @@ pub(super) fn of_everything_linked(ws: &Workspace) -> Result<String> {
     let words = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "cargo metadata failed:\n{words}");
     let metadata = serde_json::from_slice(&output.stdout)?;
-    text(&metadata, |folder| files(folder))
+    text(&metadata, files)
 }
 
 /// `files` gives the licence files of a package's folder.
