@@ -71,7 +71,8 @@ pub struct TuneEntry {
 }
 
 impl TuneEntry {
-    /// The entry for a choice, however it was made.
+    /// The entry for a choice, however it was made; [`super::TuneCache::remember`] is for one that
+    /// was timed.
     ///
     /// # Errors
     /// [`Error::Range`] when `knobs` are no candidate that the spec accepts on this device, or
