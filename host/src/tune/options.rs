@@ -73,7 +73,7 @@ impl TuneOptions {
         }
     }
 
-    pub(super) fn min_groups(&self, info: &wgpu::AdapterInfo) -> u32 {
+    pub(super) fn fewest_groups(&self, info: &wgpu::AdapterInfo) -> u32 {
         self.min_groups.unwrap_or(match info.device_type {
             wgpu::DeviceType::DiscreteGpu => 64,
             _ => 1,

@@ -113,7 +113,7 @@ impl Context {
         // A spec that is refused with the defaults is wrong itself, whatever its candidates say.
         let defaults = spec.launches(self.caps(), &Knobs::default())?;
         let traffic = defaults.iter().map(Launch::traffic).sum();
-        let surveyed = survey(spec, self.caps(), options.min_groups(self.info()));
+        let surveyed = survey(spec, self.caps(), options.fewest_groups(self.info()));
         let worth = surveyed.iter().filter_map(|(_, s)| match s {
             Surveyed::Worth(launches) => Some(launches.as_slice()),
             _ => None,
