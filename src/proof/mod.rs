@@ -8,6 +8,7 @@ mod bitplane;
 mod check;
 mod dequantize_bitplane;
 mod gemv_bitplane;
+mod stream;
 
 pub use check::{Expected, Measure, Mismatch};
 
@@ -100,5 +101,6 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     let mut all: Vec<Box<dyn Case>> = Vec::new();
     all.extend(gemv_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

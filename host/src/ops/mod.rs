@@ -4,5 +4,7 @@
 mod bitplane_weights;
 pub mod dequantize_bitplane;
 pub mod gemv_bitplane;
+pub mod stream_copy;
+pub mod stream_read;
 
 pub use bitplane_weights::BitplaneWeights;
