@@ -21,13 +21,19 @@ pub(crate) fn progress(rows: u64) -> ProgressBar {
     bar
 }
 
-/// The streams first, then every row.
-pub(crate) fn device(
-    ctx: &Context,
-    extent: Extent,
-    rows: &[Row],
-    bar: &ProgressBar,
-) -> Result<Device> {
+/// Knobs in a few words.
+pub(crate) fn name_of(knobs: &Knobs) -> String {
+    let parts = [
+        knobs.workgroup.map(|lanes| format!("{lanes} lanes")),
+        knobs.rows.map(|rows| format!("{rows} rows")),
+        knobs.reduce.map(|reduce| format!("{reduce:?}").to_lowercase()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "defaults".to_owned() } else { parts.join(", ") }
+}
+
+/// The streams, which every row is compared with.
+pub(crate) fn streams(ctx: &Context, extent: Extent, bar: &ProgressBar) -> Result<Device> {
     let bytes = extent.stream_bytes(ctx.caps());
     let words = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);
     bar.set_message("reading memory");
@@ -39,12 +45,21 @@ pub(crate) fn device(
     let copy = |bytes| Work::Copy(StreamCopy::new(words(bytes)));
     let copy = stream(ctx, extent, bytes / 32 * 16, copy).context("cannot measure copying")?;
     bar.inc(1);
+    Ok(Device::new(ctx, read, copy))
+}
 
-    let unchecked = rows.iter().any(|row| !row.checked).then(|| without_checks(ctx)).transpose()?;
-    let mut device = Device::new(ctx, read, copy);
+/// Every row.
+pub(crate) fn rows(
+    ctx: &Context,
+    unchecked: Option<&Context>,
+    extent: Extent,
+    rows: &[Row],
+    device: &mut Device,
+    bar: &ProgressBar,
+) -> Result<()> {
     for row in rows {
         bar.set_message(row.name());
-        let on = if row.checked { ctx } else { unchecked.as_ref().unwrap_or(ctx) };
+        let on = if row.checked { ctx } else { unchecked.unwrap_or(ctx) };
         match figure(on, extent, row) {
             Ok(figure) => device.figures.push(figure),
             Err(error @ Error::DeviceLost { .. }) => return Err(error).context(row.name()),
@@ -54,12 +69,12 @@ pub(crate) fn device(
         }
         bar.inc(1);
     }
-    Ok(device)
+    Ok(())
 }
 
 /// The same device, compiling without bounds checks.
 #[allow(unsafe_code)]
-fn without_checks(ctx: &Context) -> fewbytes::Result<Context> {
+pub(crate) fn without_checks(ctx: &Context) -> fewbytes::Result<Context> {
     let twin = Context::new(ctx.device(), ctx.queue())?;
     // SAFETY: tensors are made from the launches' own operands, nobody destroys them while they are
     // in use, and codes are masked before they index a table.

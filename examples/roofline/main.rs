@@ -3,7 +3,8 @@
 //! `cargo run --release --example roofline -- --quick`
 //!
 //! Exit code 0: all measured. 1: something could not be measured or written. 2: the command line is
-//! wrong, names an adapter or rows that are not there, or the file to compare with cannot be used.
+//! wrong, names an adapter or rows that are not there, or a file to compare with or to add to cannot
+//! be used.
 //! 3: this machine has no adapter.
 
 mod bench;
@@ -13,9 +14,11 @@ mod options;
 mod report;
 mod rows;
 mod table;
+mod tune;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use fewbytes_wgpu::tune::TuneCache;
 use fewbytes_wgpu::{Context, Features, adapters, describe, wgpu};
 use options::Cli;
 use report::{Device, Report};
@@ -32,6 +35,9 @@ fn main() -> ExitCode {
         Ok(old) => old,
         Err(error) => return fail(2, &format!("{error:#}")),
     };
+    if let Some(Err(error)) = cli.save_cache.as_deref().map(TuneCache::load_or_new) {
+        return fail(2, &format!("cannot add to the cache: {error}"));
+    }
     let chosen = match choose(&cli) {
         Ok(chosen) => chosen,
         Err((code, message)) => return fail(code, &message),
@@ -67,11 +73,12 @@ fn choose(cli: &Cli) -> std::result::Result<Vec<wgpu::Adapter>, (u8, String)> {
 }
 
 fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<ExitCode> {
-    for path in [&cli.json, &cli.svg].into_iter().flatten() {
+    for path in [&cli.json, &cli.svg, &cli.save_cache].into_iter().flatten() {
         report::make_folder(path)?;
     }
     let filter = Filter::new(&cli.filter);
     let mut report = Report::new();
+    let mut cache = TuneCache::new();
     let (mut any, mut complete) = (false, true);
     for adapter in chosen {
         let name = describe(&adapter.get_info());
@@ -90,7 +97,13 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
         if rows.is_empty() {
             continue;
         }
-        let device = measured(&ctx, extent, &rows)?;
+        if cli.tune {
+            rows = tune::merged(rows);
+        }
+        let (device, tuned) = measured(&ctx, extent, rows, cli.tune.then_some(&mut cache))?;
+        if !tuned.is_empty() {
+            println!("{}", tune::text(&tuned));
+        }
         complete &= device.failures.is_empty();
         println!("{}\n", table::of_device(&device));
         report.devices.push(device);
@@ -109,16 +122,39 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
         chart::draw(path, &report)?;
         println!("picture    {}", path.display());
     }
+    if let Some(path) = &cli.save_cache {
+        tune::save(path, &cache).with_context(|| format!("cannot save {}", path.display()))?;
+        println!("tuned      {}", path.display());
+    }
     if let (Some(old), Some(path)) = (old, &cli.compare) {
         println!("\nAgainst {} of {}\n{}", path.display(), old.date, compare::text(old, &report));
     }
     Ok(if complete { ExitCode::SUCCESS } else { fail(1, "not everything could be measured") })
 }
 
-/// Measures the streams of a device, then the rows.
-fn measured(ctx: &Context, extent: Extent, rows: &[Row]) -> Result<Device> {
-    let bar = bench::progress(rows.len() as u64 + 2);
-    let outcome = bench::device(ctx, extent, rows, &bar);
+/// Measures the streams of a device, then the rows; those with the fastest knobs, found first, where
+/// there is a cache to put them into.
+fn measured(
+    ctx: &Context,
+    extent: Extent,
+    mut rows: Vec<Row>,
+    cache: Option<&mut TuneCache>,
+) -> Result<(Device, Vec<tune::Line>)> {
+    let turns = if cache.is_some() { 2 } else { 1 };
+    let bar = bench::progress(turns * rows.len() as u64 + 2);
+    let run = || -> Result<_> {
+        let mut device = bench::streams(ctx, extent, &bar)?;
+        let wanted = rows.iter().any(|row| !row.checked);
+        let unchecked = wanted.then(|| bench::without_checks(ctx)).transpose()?;
+        let mut tuned = Vec::new();
+        if let Some(cache) = cache {
+            tuned = tune::rows(ctx, unchecked.as_ref(), extent, &rows, &mut device, cache, &bar)?;
+            rows = tuned.iter().map(tune::Line::row).collect();
+        }
+        bench::rows(ctx, unchecked.as_ref(), extent, &rows, &mut device, &bar)?;
+        Ok((device, tuned))
+    };
+    let outcome = run();
     bar.finish_and_clear();
     outcome
 }

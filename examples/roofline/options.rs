@@ -45,6 +45,15 @@ pub(crate) struct Cli {
     /// Shows these older figures, from --json, beside the new ones
     #[arg(long, value_name = "FILE")]
     pub(crate) compare: Option<PathBuf>,
+    /// Looks for the fastest knobs of every row first and measures it with them
+    ///
+    /// Of the variants of a row only the fastest is then measured. Takes about a second for each
+    /// candidate.
+    #[arg(long)]
+    pub(crate) tune: bool,
+    /// Adds what --tune finds to this file, which programs can load as a `TuneCache`
+    #[arg(long, value_name = "FILE", requires = "tune")]
+    pub(crate) save_cache: Option<PathBuf>,
     /// Names the rows and stops
     #[arg(long)]
     pub(crate) list: bool,
@@ -91,5 +100,6 @@ mod tests {
         assert_eq!(cli.filter, ["gemv", "4 bits"]);
         assert_eq!(cli.order.orders(), [Order::Chain]);
         assert!(Cli::try_parse_from(["roofline", "--all", "--adapter", "x"]).is_err());
+        assert!(Cli::try_parse_from(["roofline", "--save-cache", "x"]).is_err());
     }
 }

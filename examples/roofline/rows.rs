@@ -1,7 +1,7 @@
 //! What is measured, as data.
 
 use anyhow::Result;
-use fewbytes::launch::{Caps, Knobs, Launch, Reduce, Spec as _};
+use fewbytes::launch::{Caps, Knobs, Launch, Reduce, Spec};
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, TableElement,
 };
@@ -67,31 +67,25 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    pub(crate) fn kernel(&self) -> &'static str {
+    pub(crate) fn spec(&self) -> &dyn Spec {
         match self {
-            Self::Read(spec) => spec.kernel(),
-            Self::Copy(spec) => spec.kernel(),
-            Self::Gemv(spec) => spec.kernel(),
-            Self::Dequantize(spec) => spec.kernel(),
+            Self::Read(spec) => spec,
+            Self::Copy(spec) => spec,
+            Self::Gemv(spec) => spec,
+            Self::Dequantize(spec) => spec,
         }
+    }
+
+    pub(crate) fn kernel(&self) -> &'static str {
+        self.spec().kernel()
     }
 
     pub(crate) fn launches(&self, caps: &Caps, knobs: &Knobs) -> fewbytes::Result<Vec<Launch>> {
-        match self {
-            Self::Read(spec) => spec.launches(caps, knobs),
-            Self::Copy(spec) => spec.launches(caps, knobs),
-            Self::Gemv(spec) => spec.launches(caps, knobs),
-            Self::Dequantize(spec) => spec.launches(caps, knobs),
-        }
+        self.spec().launches(caps, knobs)
     }
 
     pub(crate) fn candidates(&self, caps: &Caps) -> Vec<Knobs> {
-        match self {
-            Self::Read(spec) => spec.candidates(caps),
-            Self::Copy(spec) => spec.candidates(caps),
-            Self::Gemv(spec) => spec.candidates(caps),
-            Self::Dequantize(spec) => spec.candidates(caps),
-        }
+        self.spec().candidates(caps)
     }
 }
 

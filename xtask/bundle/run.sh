@@ -139,7 +139,7 @@ kept() {
 }
 
 send() {
-    say "" "The results are in" "  $results" "They name the GPU and its driver, not you or this machine. Please send that folder:"
+    say "" "The results are in" "  $results" "They name the GPU, its driver and the day, not you or this machine. Please send that folder:"
     say "  tar -czf fewbytes-results.tar.gz -C '$all' 'run-$run'"
 }
 

@@ -15,7 +15,7 @@ use fewbytes::{Knobs, Spec};
 /// ```no_run
 /// # use fewbytes::{Knobs, Spec};
 /// # use fewbytes_wgpu::{Context, Result, tune::TuneCache};
-/// # fn f(ctx: &Context, spec: &impl Spec) -> Result<()> {
+/// # fn f(ctx: &Context, spec: &(impl Spec + ?Sized)) -> Result<()> {
 /// let cache = TuneCache::load_or_new("tuned.json")?.with_shipped_seeds();
 /// let plan = ctx.plan_with(spec, &cache.knobs(ctx, spec))?;
 /// # Ok(())
@@ -81,7 +81,7 @@ impl TuneCache {
     /// Never fails and never times anything; `log::debug!` says what was found. Where there is an
     /// entry every candidate's shader text is composed to see whether it still holds, about 0.1 ms
     /// each: ask once for each spec, not once for each launch.
-    pub fn knobs(&self, ctx: &Context, spec: &impl Spec) -> Knobs {
+    pub fn knobs(&self, ctx: &Context, spec: &(impl Spec + ?Sized)) -> Knobs {
         let kernel = spec.kernel();
         let key = match spec.tuning_key(ctx.caps()) {
             Ok(key) => key,

@@ -77,7 +77,12 @@ impl TuneEntry {
     /// # Errors
     /// [`Error::Range`] when `knobs` are no candidate that the spec accepts on this device, or
     /// `seconds` is not positive, and as [`Spec::tuning_key`].
-    pub fn new(ctx: &Context, spec: &impl Spec, knobs: Knobs, seconds: f64) -> Result<Self> {
+    pub fn new(
+        ctx: &Context,
+        spec: &(impl Spec + ?Sized),
+        knobs: Knobs,
+        seconds: f64,
+    ) -> Result<Self> {
         let key = spec.tuning_key(ctx.caps())?;
         let choices = Choices::of(spec, ctx.caps());
         if !choices.accepted.contains(&knobs) {
@@ -138,7 +143,7 @@ pub(super) struct Choices {
 }
 
 impl Choices {
-    pub(super) fn of(spec: &impl Spec, caps: &Caps) -> Self {
+    pub(super) fn of(spec: &(impl Spec + ?Sized), caps: &Caps) -> Self {
         let (mut candidates, mut kernels) = (StableHash::default(), StableHash::default());
         let mut accepted = Vec::new();
         for knobs in spec.candidates(caps) {

@@ -44,7 +44,11 @@ fn groups(launches: &[Launch]) -> u64 {
 
 /// Looks at every candidate of a spec, in order. Those with fewer than `min_groups` workgroups are
 /// left out, unless no candidate has as many.
-pub(super) fn survey(spec: &impl Spec, caps: &Caps, min_groups: u32) -> Vec<(Knobs, Surveyed)> {
+pub(super) fn survey(
+    spec: &(impl Spec + ?Sized),
+    caps: &Caps,
+    min_groups: u32,
+) -> Vec<(Knobs, Surveyed)> {
     let mut seen = HashMap::new();
     let mut found: Vec<_> = spec
         .candidates(caps)

@@ -65,7 +65,7 @@ impl Tuned {
     ///
     /// # Errors
     /// As [`TuneEntry::new`].
-    pub fn entry(&self, ctx: &Context, spec: &impl Spec) -> Result<TuneEntry> {
+    pub fn entry(&self, ctx: &Context, spec: &(impl Spec + ?Sized)) -> Result<TuneEntry> {
         TuneEntry::new(ctx, spec, self.knobs, self.timing.dispatch_ns.median * 1e-9)
     }
 }
@@ -75,7 +75,12 @@ impl TuneCache {
     ///
     /// # Errors
     /// As [`TuneEntry::new`].
-    pub fn remember(&mut self, ctx: &Context, spec: &impl Spec, tuned: &Tuned) -> Result<()> {
+    pub fn remember(
+        &mut self,
+        ctx: &Context,
+        spec: &(impl Spec + ?Sized),
+        tuned: &Tuned,
+    ) -> Result<()> {
         self.insert(tuned.entry(ctx, spec)?)
     }
 }
@@ -93,7 +98,7 @@ impl Context {
     /// Whatever is wrong with the spec; [`Error::Shape`] for one without launches;
     /// [`Error::OutOfMemory`]; [`Error::DeviceLost`]; the first candidate's error when none can be
     /// timed.
-    pub fn tune(&self, spec: &impl Spec) -> Result<Tuned> {
+    pub fn tune(&self, spec: &(impl Spec + ?Sized)) -> Result<Tuned> {
         self.tune_with(spec, &TuneOptions::default(), |_, _| ())
     }
 
@@ -105,7 +110,7 @@ impl Context {
     /// sense.
     pub fn tune_with(
         &self,
-        spec: &impl Spec,
+        spec: &(impl Spec + ?Sized),
         options: &TuneOptions,
         watch: impl FnMut(usize, usize),
     ) -> Result<Tuned> {
