@@ -111,6 +111,11 @@ struct BundleArgs {
     /// Where to put it; cargo's target folder if left out
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Oldest glibc to run with, e.g. 2.28; this machine's own if left out
+    ///
+    /// Needs cargo-zigbuild and zig: `cargo install cargo-zigbuild` and `pip install ziglang`.
+    #[arg(long, value_name = "VERSION")]
+    glibc: Option<bundle::glibc::Version>,
 }
 
 #[derive(Args)]
@@ -175,6 +180,16 @@ mod tests {
             };
             assert!(a.install.no_install);
             assert_eq!(a.args, ["--weights", "w"]);
+        }
+    }
+
+    #[test]
+    fn a_bundle_s_glibc_is_a_version() {
+        let parse = |version| Cli::try_parse_from(["xtask", "bundle", "--glibc", version]);
+        let Command::Bundle(a) = parse("2.28").unwrap().command else { panic!("not bundle") };
+        assert_eq!(a.glibc.unwrap().to_string(), "2.28");
+        for wrong in ["2", "2.x", "", "2.28.1", "-1.2"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which glibc a program needs, read from the program.
 
 use std::fmt;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use object::Endianness;
@@ -9,7 +10,7 @@ use object::read::elf::{FileHeader as _, SectionHeader as _};
 
 /// A version of glibc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Version {
+pub(crate) struct Version {
     major: u32,
     minor: u32,
 }
@@ -17,6 +18,17 @@ pub(super) struct Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+impl FromStr for Version {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers = text.split_once('.');
+        let numbers = numbers.and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+        let (major, minor) = numbers.ok_or("a version looks like 2.28")?;
+        Ok(Self { major, minor })
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cargo xtask bundle`: doctor and roofline for machines that have a GPU and no Rust.
 
 mod archive;
-mod glibc;
+pub(crate) mod glibc;
 mod licences;
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::BundleArgs;
-use crate::cargo::{Workspace, build};
+use crate::cargo::{Workspace, build, on_path};
 
 /// The folder's name; the archive has it too.
 const NAME: &str = "fewbytes-bundle";
@@ -38,7 +38,17 @@ pub(crate) fn run(ws: &Workspace, args: &BundleArgs) -> Result<ExitCode> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")) {
         bail!("bundles are made on x86-64 Linux with glibc, for such machines");
     }
-    let mut wanted = vec!["build", "--profile", "bundle", "--package", "fewbytes"];
+    let target = args.glibc.map(|glibc| format!("x86_64-unknown-linux-gnu.{glibc}"));
+    let mut wanted = vec![if target.is_some() { "zigbuild" } else { "build" }];
+    if let Some(target) = &target {
+        ensure!(
+            on_path("cargo-zigbuild").is_some(),
+            "an older glibc than this machine's needs cargo-zigbuild and zig: \
+             `cargo install cargo-zigbuild` and `pip install ziglang`"
+        );
+        wanted.extend(["--target", target]);
+    }
+    wanted.extend(["--profile", "bundle", "--package", "fewbytes"]);
     PROGRAMS.iter().for_each(|name| wanted.extend(["--example", name]));
     let built = build(ws, "Building doctor and roofline", &wanted)?;
     let mut items = Vec::new();
@@ -52,6 +62,9 @@ pub(crate) fn run(ws: &Workspace, args: &BundleArgs) -> Result<ExitCode> {
         glibc::floor(&item.bytes).with_context(|| format!("cannot read {}'s needs", item.name))
     });
     let floor = floor.collect::<Result<Vec<_>>>()?.into_iter().max().context("no programs")?;
+    if let Some(wanted) = args.glibc {
+        ensure!(floor <= wanted, "the programs need glibc {floor}, {wanted} was asked for");
+    }
     items.extend(texts(ws, floor)?);
 
     let out = args.out.as_deref().unwrap_or(&ws.target);
