@@ -4,6 +4,9 @@ use crate::report::{Device, Report};
 use crate::table::{microseconds, table};
 use std::collections::BTreeMap;
 
+/// Rows of one report only that are named; of more than these their number says enough.
+const MOST_NAMED: usize = 16;
+
 /// Rows that are in both reports, and what is in one only.
 pub(crate) fn text(old: &Report, new: &Report) -> String {
     let mut text = String::new();
@@ -67,7 +70,11 @@ fn of_device(old: &Device, new: &Device) -> String {
     let gone: Vec<_> = before.into_keys().filter(|key| !both.contains(key)).collect();
     for (what, keys) in [("Only in the old figures", gone), ("Only in the new figures", added)] {
         if !keys.is_empty() {
-            text += &format!("{what} ({}):\n  {}\n", keys.len(), keys.join("\n  "));
+            let shown = keys.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>();
+            text += &format!("{what} ({}):\n  {}\n", keys.len(), shown.join("\n  "));
+            if keys.len() > MOST_NAMED {
+                text += &format!("  and {} more\n", keys.len() - MOST_NAMED);
+            }
         }
     }
     text

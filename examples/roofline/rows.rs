@@ -114,9 +114,9 @@ pub(crate) struct Row {
 impl Row {
     /// What filters look at and progress shows.
     pub(crate) fn name(&self) -> String {
-        let checks = if self.checked { "checked" } else { "unchecked" };
+        let checks = if self.checked { "" } else { " unchecked" };
         let Self { shape, setting, variant, order, .. } = self;
-        format!("{} {shape} {setting} {variant} {} {checks}", self.work.kernel(), order.name())
+        format!("{} {shape} {setting} {variant} {}{checks}", self.work.kernel(), order.name())
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
         let filter = |parts: &[&str]| {
             Filter::new(&parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>())
         };
-        let name = "gemv_bitplane 4096x4096 4 bits subgroup chain checked";
+        let name = "gemv_bitplane 4096x4096 4 bits subgroup chain";
         assert!(filter(&[]).matches(name));
         assert!(filter(&["GEMV", "4 bits", "x4096"]).matches(name));
         assert!(!filter(&["gemv", "8 bits"]).matches(name));
