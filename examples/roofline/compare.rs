@@ -55,7 +55,7 @@ fn of_device(old: &Device, new: &Device) -> String {
             key.clone(),
             microseconds(was),
             microseconds(is),
-            change(was, is),
+            change(was, is, twin.timing.settled && figure.timing.settled),
             format!("{:.1}", old.percent(twin)),
             format!("{:.1}", new.percent(figure)),
         ]);
@@ -66,7 +66,7 @@ fn of_device(old: &Device, new: &Device) -> String {
         both.push(key);
     }
     text += &format!("{}\n", rows.trim_fmt());
-    text += "change     of the time: below 0 is faster\n";
+    text += "change     of the time: below 0 is faster; ~ where a time did not settle\n";
     let gone: Vec<_> = before.into_keys().filter(|key| !both.contains(key)).collect();
     for (what, keys) in [("Only in the old figures", gone), ("Only in the new figures", added)] {
         if !keys.is_empty() {
@@ -80,8 +80,9 @@ fn of_device(old: &Device, new: &Device) -> String {
     text
 }
 
-fn change(was: f64, is: f64) -> String {
-    format!("{:+.1} %", 100.0 * (is / was - 1.0))
+fn change(was: f64, is: f64, settled: bool) -> String {
+    let doubt = if settled { "" } else { " ~" };
+    format!("{:+.1} %{doubt}", 100.0 * (is / was - 1.0))
 }
 
 #[cfg(test)]
@@ -100,6 +101,15 @@ mod tests {
         let only_new = text.find("Only in the new figures (1):\n  gemv 64x64 4 bits").unwrap();
         assert!(only_old < only_new);
         assert!(!text.contains("WARNING"), "{text}");
+    }
+
+    #[test]
+    fn a_change_between_times_that_did_not_settle_is_marked() {
+        let old = report(&[("2 bits", 10.0)]);
+        let mut new = report(&[("2 bits", 8.0)]);
+        assert!(!text(&old, &new).contains("-20.0 % ~"));
+        new.devices[0].figures[0].timing.settled = false;
+        assert!(text(&old, &new).contains("-20.0 % ~"));
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(crate) fn of_device(device: &Device) -> String {
     text += "\nGB/s       bytes that the work needs, once, by that time\n";
     text += "% of read  of the read stream above, unclamped\n";
     if device.all().any(|figure| !figure.timing.settled) {
-        text += "~          times did not settle while warming up: do not trust this row\n";
+        text += "~          the times did not settle: do not trust this row\n";
     }
     if !device.failures.is_empty() {
         text += "\nNot measured:\n";
