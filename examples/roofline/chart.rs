@@ -126,7 +126,14 @@ fn panel(area: &Area<'_>, device: &Device, date: &str, top: i32) -> Drawn {
             let end = x(device.percent(figure)).max(LEFT + 1);
             let corners = [(LEFT, middle - BAR / 2), (end, middle + BAR / 2)];
             area.draw(&Rectangle::new(corners, color(figure).filled()))?;
-            text(value_label(device, figure), (end + 6, middle), left(12))?;
+            let label = value_label(device, figure);
+            // White behind it, so that the line at 100 % does not strike it through.
+            let wide = 7 * i32::try_from(label.len()).unwrap_or(0);
+            let behind = [(end + 3, middle - BAR / 2), (end + 6 + wide, middle + BAR / 2)];
+            if end < x(100.0) {
+                area.draw(&Rectangle::new(behind, WHITE.filled()))?;
+            }
+            text(label, (end + 6, middle), left(12))?;
             y += LINE;
         }
     }

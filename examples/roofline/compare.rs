@@ -4,6 +4,9 @@ use crate::report::{Device, Report};
 use crate::table::{microseconds, table};
 use std::collections::BTreeMap;
 
+/// Rows of one report only that are named; of more than these their number says enough.
+const MOST_NAMED: usize = 16;
+
 /// Rows that are in both reports, and what is in one only.
 pub(crate) fn text(old: &Report, new: &Report) -> String {
     let mut text = String::new();
@@ -52,7 +55,7 @@ fn of_device(old: &Device, new: &Device) -> String {
             key.clone(),
             microseconds(was),
             microseconds(is),
-            change(was, is),
+            change(was, is, twin.timing.settled && figure.timing.settled),
             format!("{:.1}", old.percent(twin)),
             format!("{:.1}", new.percent(figure)),
         ]);
@@ -63,18 +66,23 @@ fn of_device(old: &Device, new: &Device) -> String {
         both.push(key);
     }
     text += &format!("{}\n", rows.trim_fmt());
-    text += "change     of the time: below 0 is faster\n";
+    text += "change     of the time: below 0 is faster; ~ where a time did not settle\n";
     let gone: Vec<_> = before.into_keys().filter(|key| !both.contains(key)).collect();
     for (what, keys) in [("Only in the old figures", gone), ("Only in the new figures", added)] {
         if !keys.is_empty() {
-            text += &format!("{what} ({}):\n  {}\n", keys.len(), keys.join("\n  "));
+            let shown = keys.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>();
+            text += &format!("{what} ({}):\n  {}\n", keys.len(), shown.join("\n  "));
+            if keys.len() > MOST_NAMED {
+                text += &format!("  and {} more\n", keys.len() - MOST_NAMED);
+            }
         }
     }
     text
 }
 
-fn change(was: f64, is: f64) -> String {
-    format!("{:+.1} %", 100.0 * (is / was - 1.0))
+fn change(was: f64, is: f64, settled: bool) -> String {
+    let doubt = if settled { "" } else { " ~" };
+    format!("{:+.1} %{doubt}", 100.0 * (is / was - 1.0))
 }
 
 #[cfg(test)]
@@ -93,6 +101,15 @@ mod tests {
         let only_new = text.find("Only in the new figures (1):\n  gemv 64x64 4 bits").unwrap();
         assert!(only_old < only_new);
         assert!(!text.contains("WARNING"), "{text}");
+    }
+
+    #[test]
+    fn a_change_between_times_that_did_not_settle_is_marked() {
+        let old = report(&[("2 bits", 10.0)]);
+        let mut new = report(&[("2 bits", 8.0)]);
+        assert!(!text(&old, &new).contains("-20.0 % ~"));
+        new.devices[0].figures[0].timing.settled = false;
+        assert!(text(&old, &new).contains("-20.0 % ~"));
     }
 
     #[test]

@@ -85,7 +85,8 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
         let ctx = pollster::block_on(Context::open_on(adapter, Features::Full))
             .with_context(|| format!("cannot open {name}"))?;
         let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
-        let extent = Extent { quick: cli.quick, software };
+        let extent =
+            Extent { quick: cli.quick, software, past_cache: cli.past_cache.map(|mib| mib << 20) };
         let mut rows = rows::all(ctx.caps(), extent, &cli.order.orders(), cli.unchecked)?;
         rows.retain(|row| filter.matches(&row.name()));
         any |= !rows.is_empty();

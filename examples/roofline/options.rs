@@ -33,6 +33,9 @@ pub(crate) struct Cli {
     /// What successive dispatches wait for
     #[arg(long, value_enum, default_value_t = Orders::Chain)]
     pub(crate) order: Orders,
+    /// MiB to touch between two uses of the same memory [default: 256; 64 where a CPU plays the GPU]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub(crate) past_cache: Option<u64>,
     /// Adds every row with the shaders' bounds checks off
     #[arg(long)]
     pub(crate) unchecked: bool,

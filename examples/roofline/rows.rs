@@ -34,6 +34,8 @@ const QUICK_BITS: [u8; 3] = [2, 4, 8];
 pub(crate) struct Extent {
     pub(crate) quick: bool,
     pub(crate) software: bool,
+    /// Bytes between two uses of the same memory, where they were chosen.
+    pub(crate) past_cache: Option<u64>,
 }
 
 impl Extent {
@@ -108,9 +110,9 @@ pub(crate) struct Row {
 impl Row {
     /// What filters look at and progress shows.
     pub(crate) fn name(&self) -> String {
-        let checks = if self.checked { "checked" } else { "unchecked" };
+        let checks = if self.checked { "" } else { " unchecked" };
         let Self { shape, setting, variant, order, .. } = self;
-        format!("{} {shape} {setting} {variant} {} {checks}", self.work.kernel(), order.name())
+        format!("{} {shape} {setting} {variant} {}{checks}", self.work.kernel(), order.name())
     }
 }
 
@@ -209,7 +211,8 @@ mod tests {
     fn every_row_has_its_own_name_and_can_be_launched() {
         for (quick, software) in [(false, false), (true, false), (false, true), (true, true)] {
             let orders = [Order::Chain, Order::Independent];
-            let rows = all(&caps(), Extent { quick, software }, &orders, true).unwrap();
+            let rows =
+                all(&caps(), Extent { quick, software, past_cache: None }, &orders, true).unwrap();
             let names: BTreeSet<_> = rows.iter().map(Row::name).collect();
             assert_eq!(names.len(), rows.len());
             for row in &rows {
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn the_whole_matrix_is_there() {
         let count = |caps: &Caps, quick| {
-            let extent = Extent { quick, software: false };
+            let extent = Extent { quick, software: false, past_cache: None };
             all(caps, extent, &[Order::Chain], false).unwrap().len()
         };
         // Shapes x widths x variants, and dequantizing to two elements.
@@ -235,7 +238,7 @@ mod tests {
         let filter = |parts: &[&str]| {
             Filter::new(&parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>())
         };
-        let name = "gemv_bitplane 4096x4096 4 bits subgroup chain checked";
+        let name = "gemv_bitplane 4096x4096 4 bits subgroup chain";
         assert!(filter(&[]).matches(name));
         assert!(filter(&["GEMV", "4 bits", "x4096"]).matches(name));
         assert!(!filter(&["gemv", "8 bits"]).matches(name));
@@ -243,7 +246,7 @@ mod tests {
 
     #[test]
     fn streams_fill_a_binding_in_whole_quads() {
-        let extent = Extent { quick: true, software: false };
+        let extent = Extent { quick: true, software: false, past_cache: None };
         assert_eq!(extent.stream_bytes(&caps()), (1 << 31) - 16);
         let extent = Extent { software: true, ..extent };
         assert_eq!(extent.stream_bytes(&caps()), 32 << 20);

@@ -1,13 +1,14 @@
 //! The figures of a device as a table.
 
 use crate::report::{Device, Figure};
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use fewbytes_wgpu::measure::Clock;
 
 /// A table whose columns from `first_number` on are numbers.
 pub(crate) fn table(header: &[&str], first_number: usize) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    let line = LineStyle::none().fill('─').junction('─');
+    table.load_style(TableStyle::new().header_separator(line));
     table.set_header(header.iter().copied());
     for column in table.column_iter_mut().skip(first_number) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -30,6 +31,11 @@ pub(crate) fn microseconds(ns: f64) -> String {
     format!("{us:.digits$}")
 }
 
+fn gigabytes(per_second: f64) -> String {
+    let digits = if per_second < 10.0 { 2 } else { 1 };
+    format!("{per_second:.digits$}")
+}
+
 /// Everything measured on a device, and what the columns mean.
 pub(crate) fn of_device(device: &Device) -> String {
     let mut rows = table(
@@ -46,7 +52,7 @@ pub(crate) fn of_device(device: &Device) -> String {
             figure.label(),
             microseconds(spread.median),
             range,
-            format!("{:.1}", figure.gb_per_s),
+            gigabytes(figure.gb_per_s),
             format!("{:.1}", device.percent(figure)),
             marks(figure).to_owned(),
         ]);
@@ -65,7 +71,7 @@ pub(crate) fn of_device(device: &Device) -> String {
     text += "\nGB/s       bytes that the work needs, once, by that time\n";
     text += "% of read  of the read stream above, unclamped\n";
     if device.all().any(|figure| !figure.timing.settled) {
-        text += "~          times did not settle while warming up: do not trust this row\n";
+        text += "~          the times did not settle: do not trust this row\n";
     }
     if !device.failures.is_empty() {
         text += "\nNot measured:\n";

@@ -1,6 +1,6 @@
 //! `--tune`: the fastest knobs of every row, before it is measured.
 
-use crate::bench::name_of;
+use crate::bench::{budget, name_of};
 use crate::report::{Device, Failure};
 use crate::rows::{Extent, Row};
 use crate::table::{microseconds, table};
@@ -45,6 +45,7 @@ pub(crate) fn rows(
     let mut lines = Vec::new();
     for row in rows {
         let options = TuneOptions {
+            budget: Some(budget(ctx, extent)),
             roof: Roof { read_gb_s: Some(device.read.gb_per_s), gflops: None },
             ..match extent.quick {
                 true => TuneOptions::quick(row.order),
@@ -139,7 +140,7 @@ mod tests {
 
     fn some_rows() -> Vec<Row> {
         let caps = Caps { subgroups: true, ..Caps::webgpu() };
-        let extent = Extent { quick: true, software: true };
+        let extent = Extent { quick: true, software: true, past_cache: None };
         all(&caps, extent, &[Order::Chain], false).unwrap()
     }
 

@@ -6,7 +6,8 @@
 //!    successive dispatches touch different memory and the last-level cache holds none of it
 //!    ([`Budget`], [`Operands`]);
 //! 2. a warm-up until two successive medians agree, because an idle GPU runs at a fraction of its
-//!    speed; a measurement that never settled says so ([`Timing::settled`]);
+//!    speed, and again should the samples not agree with them; a measurement that never settled
+//!    says so ([`Timing::settled`]);
 //! 3. several passes of as many dispatches as make a pass last [`Options::min_pass`], so that what
 //!    a pass and a submission cost is a small share of it; the times of the passes, divided by
 //!    their dispatches, give median, least and greatest.
@@ -132,7 +133,7 @@ impl Options {
             min_pass: Duration::from_millis(5),
             max_dispatches: 4096,
             samples: 15,
-            warm_up: Duration::from_millis(200),
+            warm_up: Duration::from_millis(300),
             settle_limit: Duration::from_secs(5),
             tolerance: 0.02,
         }
@@ -143,7 +144,7 @@ impl Options {
         Self {
             min_pass: Duration::from_millis(2),
             samples: 7,
-            warm_up: Duration::from_millis(60),
+            warm_up: Duration::from_millis(100),
             settle_limit: Duration::from_millis(1500),
             ..Self::full(order)
         }
@@ -168,7 +169,7 @@ pub struct Timing {
     pub samples: u32,
     /// Bounds in the rotation.
     pub rotation: u32,
-    /// Whether two successive medians agreed before the samples were taken.
+    /// Whether two successive medians agreed before the samples were taken, and theirs with them.
     pub settled: bool,
 }
 

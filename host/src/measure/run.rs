@@ -4,7 +4,7 @@ use super::pass::{PassTime, Passes};
 use super::{Options, Order, Spread, Timing, agree, dispatches_for};
 use crate::{Bound, Context};
 use fewbytes::{Error, Result};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Passes whose median is compared with the one before while warming up.
 const ROUND: u32 = 3;
@@ -28,18 +28,41 @@ pub fn time(ctx: &Context, rotation: &[Bound], options: &Options) -> Result<Timi
         Order::Independent => options.max_dispatches.min(turn),
     };
     let mut passes = Passes::new(ctx, rotation, options.clock)?;
-    let (dispatches, settled) = warm_up(&mut passes, most, options)?;
-    let samples = sample(&mut passes, dispatches, options.samples)?;
-    Ok(Timing {
-        clock: passes.clock(),
-        order: options.order,
-        dispatch_ns: spread(&samples, dispatches, |pass| pass.ns)?,
-        wall_ns: spread(&samples, dispatches, |pass| pass.wall_ns)?.median,
-        dispatches,
-        samples: options.samples,
-        rotation: turn,
-        settled,
-    })
+    let begun = Instant::now();
+    loop {
+        let warm = warm_up(&mut passes, most, options, begun)?;
+        let samples = sample(&mut passes, warm.dispatches, options.samples)?;
+        let dispatch_ns = spread(&samples, warm.dispatches, |pass| pass.ns)?;
+        // A device whose clock rises in steps agrees with itself on every step.
+        let settled = warm.settled && agree(warm.median, dispatch_ns.median, options.tolerance);
+        if settled || begun.elapsed() >= limit(options) {
+            return Ok(Timing {
+                clock: passes.clock(),
+                order: options.order,
+                dispatch_ns,
+                wall_ns: spread(&samples, warm.dispatches, |pass| pass.wall_ns)?.median,
+                dispatches: warm.dispatches,
+                samples: options.samples,
+                rotation: turn,
+                settled,
+            });
+        }
+    }
+}
+
+/// What the warm-up found out.
+struct Warm {
+    /// Dispatches of a pass.
+    dispatches: u32,
+    /// The last median.
+    median: f64,
+    /// Whether it agreed with the one before.
+    settled: bool,
+}
+
+/// When to give up settling.
+fn limit(options: &Options) -> Duration {
+    options.settle_limit.max(options.warm_up)
 }
 
 fn check(rotation: &[Bound], options: &Options) -> Result<()> {
@@ -62,10 +85,8 @@ fn check(rotation: &[Bound], options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs passes until two successive medians agree; gives the dispatches of a pass, and whether they
-/// did.
-fn warm_up(passes: &mut Passes<'_>, most: u32, options: &Options) -> Result<(u32, bool)> {
-    let begun = Instant::now();
+/// Runs passes until two successive medians agree, or the limit is reached.
+fn warm_up(passes: &mut Passes<'_>, most: u32, options: &Options, begun: Instant) -> Result<Warm> {
     let pass_ns = options.min_pass.as_secs_f64() * 1e9;
     let mut dispatches = 1;
     let mut before = f64::NAN;
@@ -78,10 +99,10 @@ fn warm_up(passes: &mut Passes<'_>, most: u32, options: &Options) -> Result<(u32
         let fits = dispatches >= wanted && dispatches / 2 <= wanted;
         let spent = begun.elapsed();
         if fits && spent >= options.warm_up && agree(before, median, options.tolerance) {
-            return Ok((dispatches, true));
+            return Ok(Warm { dispatches, median, settled: true });
         }
-        if spent >= options.settle_limit.max(options.warm_up) {
-            return Ok((dispatches.max(wanted), false));
+        if spent >= limit(options) {
+            return Ok(Warm { dispatches: dispatches.max(wanted), median, settled: false });
         }
         if fits {
             before = median;
