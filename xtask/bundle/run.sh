@@ -6,7 +6,8 @@ set -eu
 glibc_needed='@GLIBC@'
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 
-say() { printf '%s\n' "$*"; }
+# A line for each argument.
+say() { printf '%s\n' "$@"; }
 fail() {
     code=$1
     shift
@@ -116,6 +117,11 @@ if [ "$code" -eq 3 ]; then
     if [ "$loader" = no ]; then advise_loader; else advise_driver; fi >&2
     exit 3
 fi
+
+# ---- A wrong option is better known now than after minutes.
+code=0
+"$here/roofline" "$@" --list >/dev/null || code=$?
+[ "$code" -ne 2 ] || exit 2
 
 # ---- A new folder for every run, so that no result is ever lost.
 all=${FEWBYTES_RESULTS:-$here/results}

@@ -100,7 +100,8 @@ mod script {
         );
         assert_eq!(kept, expected);
         let said = String::from_utf8(output.stdout).unwrap();
-        assert!(said.contains("results/run-1") && said.contains("send"), "{said}");
+        assert!(said.lines().any(|line| line.ends_with("results/run-1")), "{said}");
+        assert!(said.contains("send"), "{said}");
     }
 
     #[test]
@@ -113,8 +114,15 @@ mod script {
 
     #[test]
     fn a_roofline_that_fails_is_not_hidden() {
-        let (output, _) = run("2.2", 0, 0, 2, &["--nonsense"]);
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let (output, kept) = run("2.2", 0, 0, 1, &[]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(kept.contains("roofline --json"), "{kept}");
+    }
+
+    #[test]
+    fn a_wrong_option_ends_the_run_before_the_doctor_starts() {
+        let (output, kept) = run("2.2", 0, 0, 2, &["--nonsense"]);
+        assert_eq!((output.status.code(), kept.as_str()), (Some(2), ""));
     }
 
     #[test]
@@ -137,7 +145,9 @@ mod script {
     fn help_runs_nothing() {
         let (output, kept) = run("2.2", 0, 1, 1, &["--help"]);
         assert_eq!((output.status.code(), kept.as_str()), (Some(0), ""));
-        assert!(String::from_utf8(output.stdout).unwrap().starts_with("usage: ./run.sh"));
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.starts_with("usage: ./run.sh"), "{said}");
+        assert!(said.lines().count() > 5 && said.lines().all(|line| line.len() < 100), "{said}");
     }
 
     #[test]
