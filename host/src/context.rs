@@ -143,7 +143,7 @@ impl Context {
     /// # Errors
     /// Whatever is wrong with the spec, [`Error::Shader`], [`Error::Validation`],
     /// [`Error::DeviceLost`].
-    pub fn plan(&self, spec: &impl Spec) -> Result<Plan> {
+    pub fn plan(&self, spec: &(impl Spec + ?Sized)) -> Result<Plan> {
         self.plan_with(spec, &Knobs::default())
     }
 
@@ -151,7 +151,7 @@ impl Context {
     ///
     /// # Errors
     /// As [`Context::plan`], and [`Error::Unsupported`] when the device cannot do as chosen.
-    pub fn plan_with(&self, spec: &impl Spec, knobs: &Knobs) -> Result<Plan> {
+    pub fn plan_with(&self, spec: &(impl Spec + ?Sized), knobs: &Knobs) -> Result<Plan> {
         self.plan_launches(spec.launches(&self.caps, knobs)?)
     }
 

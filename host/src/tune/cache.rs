@@ -15,7 +15,7 @@ use fewbytes::{Knobs, Spec};
 /// ```no_run
 /// # use fewbytes::{Knobs, Spec};
 /// # use fewbytes_wgpu::{Context, Result, tune::TuneCache};
-/// # fn f(ctx: &Context, spec: &(impl Spec + ?Sized)) -> Result<()> {
+/// # fn f(ctx: &Context, spec: &dyn Spec) -> Result<()> {
 /// let cache = TuneCache::load_or_new("tuned.json")?.with_shipped_seeds();
 /// let plan = ctx.plan_with(spec, &cache.knobs(ctx, spec))?;
 /// # Ok(())
