@@ -1,86 +1,92 @@
-//! Wall time of every kernel on the best adapter, with the bytes that it has to move.
+//! Time of every kernel on the best adapter, with the bytes that it has to move.
 //!
-//! Each sample submits and waits, so that small shapes show the cost of a submission. The adapter
-//! is printed; `FEWBYTES_ADAPTER` chooses another. A software adapter gets a smaller matrix.
+//! The times are those of `fewbytes_wgpu::measure`, a chain of dispatches that rotates past the
+//! cache, so they leave submission and wait out; criterion keeps and compares them. The adapter is
+//! printed; `FEWBYTES_ADAPTER` chooses another. A software adapter gets a smaller matrix.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fewbytes::Knobs;
-use fewbytes::linear::{Activation, BitplaneLayer, BitplaneShape, TableElement, Tables};
-use fewbytes_wgpu::{Context, OpenOptions, ops, wgpu};
+use criterion::measurement::WallTime;
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+};
+use fewbytes::linear::{
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, TableElement,
+};
+use fewbytes::stream::{StreamCopy, StreamRead};
+use fewbytes::{Knobs, Spec};
+use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, time};
+use fewbytes_wgpu::{Context, OpenOptions, wgpu};
+use std::time::Duration;
 
-/// Codes and tables without a pattern; what they are does not change the time.
-fn layer(rows: usize, cols: usize) -> fewbytes::Result<BitplaneLayer> {
-    let noise = |i: usize| (i as u32).wrapping_mul(0x9E37_79B9).rotate_left(7) ^ 0x5bd1_e995;
-    let codes: Vec<u8> = (0..rows * cols).map(|i| (noise(i) >> 24) as u8).collect();
-    let mut tables = Tables::new(TableElement::F16, rows);
-    for bits in 2..=8 {
-        let values: Vec<f32> = (0..rows << bits).map(|i| noise(i) as f32 / 2e9 - 1.0).collect();
-        tables.insert(bits, &values)?;
-    }
-    let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
-    BitplaneLayer::from_codes(shape, &codes, tables, None)
-}
-
-fn wait(ctx: &Context) {
-    ctx.device().poll(wgpu::PollType::wait_indefinitely()).expect("the device is there");
+/// One row: criterion is told how long as many dispatches as it asks for take.
+fn row(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    ctx: &Context,
+    id: BenchmarkId,
+    spec: &impl Spec,
+    knobs: &Knobs,
+) {
+    let launches = spec.launches(ctx.caps(), knobs).expect("launches");
+    let budget = Budget::for_device(ctx.info());
+    let operands = Operands::new(ctx, &launches, Order::Chain, &budget).expect("tensors");
+    let plan = ctx.plan_launches(launches).expect("a plan");
+    let rotation = operands.rotation(ctx, &plan).expect("a rotation");
+    group.throughput(Throughput::Bytes(plan.traffic().bytes()));
+    let options = Options { samples: 3, ..Options::quick(Order::Chain) };
+    group.bench_function(id, |bencher| {
+        bencher.iter_custom(|dispatches| {
+            let timing = time(ctx, &rotation, &options).expect("a time");
+            Duration::from_secs_f64(timing.dispatch_ns.median * 1e-9 * dispatches as f64)
+        });
+    });
 }
 
 fn kernels(criterion: &mut Criterion) {
     let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).expect("an adapter");
     let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
-    let (rows, cols) = if software { (1024, 1024) } else { (4096, 4096) };
-    println!("{}: {rows} x {cols}", ctx.describe());
-    let layer = layer(rows, cols).expect("a layer");
-    let weights = ops::BitplaneWeights::upload(&ctx, &layer, 8).expect("an upload");
+    let (rows, cols, words) = if software { (1024, 1024, 1 << 22) } else { (4096, 4096, 1 << 28) };
+    let words = words.min((ctx.caps().bindable_bytes() / 16 * 4) as usize);
+    println!("{}: {rows} x {cols}, {} MiB", ctx.describe(), words >> 18);
+    let plain = Knobs::default();
+
+    let mut group = criterion.benchmark_group("stream");
+    let id = |name| BenchmarkId::new(name, words * 4);
+    row(&mut group, &ctx, id("read"), &StreamRead::new(words), &plain);
+    row(&mut group, &ctx, id("copy"), &StreamCopy::new(words / 2), &plain);
+    group.finish();
+
+    let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
+    let widths: Vec<u8> = (2..=8).collect();
+    let layout = BitplaneLayout::for_shape(shape, &widths, TableElement::F16, false, 8, ctx.caps());
+    let layout = layout.expect("a layout");
 
     let mut group = criterion.benchmark_group("gemv_bitplane");
-    let x = ctx.upload(&vec![1.0f32; cols]).expect("x");
-    let y = ctx.alloc::<f32>(rows).expect("y");
     let mut variants = vec![("baseline", Knobs::baseline())];
     if ctx.caps().subgroups {
         variants.push(("subgroup", Knobs::default()));
     }
     for (variant, knobs) in variants {
-        let options = ops::gemv_bitplane::Options { knobs, ..Default::default() };
-        let gemv = ops::gemv_bitplane::plan(&ctx, &weights, options).expect("a plan");
-        let product = gemv.bind(&weights, &x, &y).expect("bound");
         for bits in 2..=8 {
-            let traffic = gemv.width(bits).expect("a width").traffic();
-            group.throughput(Throughput::Bytes(traffic.bytes()));
-            group.bench_function(BenchmarkId::new(variant, bits), |bencher| {
-                bencher.iter(|| {
-                    ctx.submit(|pass| product.record(pass, bits)).expect("recorded");
-                    wait(&ctx);
-                });
-            });
+            let spec = GemvBitplane::new(layout.clone(), bits);
+            row(&mut group, &ctx, BenchmarkId::new(variant, bits), &spec, &knobs);
         }
     }
     group.finish();
 
     let mut group = criterion.benchmark_group("dequantize_bitplane");
     for (bits, element) in [(2, Activation::F16), (4, Activation::F16), (8, Activation::F32)] {
-        let plan = ops::dequantize_bitplane::plan(&ctx, &weights, bits, element, &Knobs::default());
-        let plan = plan.expect("a plan");
-        let dst = match element {
-            Activation::F32 => ctx.alloc::<f32>(plan.dst_len()),
-            Activation::F16 => ctx.alloc::<half::f16>(plan.dst_len()),
-        };
-        let dst = dst.expect("dst");
-        let bound = plan.bind(&weights, &dst).expect("bound");
-        group.throughput(Throughput::Bytes(plan.traffic().bytes()));
-        group.bench_function(BenchmarkId::new(element.name(), bits), |bencher| {
-            bencher.iter(|| {
-                ctx.submit(|pass| bound.record(pass)).expect("recorded");
-                wait(&ctx);
-            });
-        });
+        let spec = DequantizeBitplane { layout: layout.clone(), bits, element };
+        row(&mut group, &ctx, BenchmarkId::new(element.name(), bits), &spec, &plain);
     }
     group.finish();
 }
 
 criterion_group! {
     name = benches;
-    config = Criterion::default().sample_size(20);
+    // What happens between two times is no part of them, so few are enough.
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(1))
+        .measurement_time(Duration::from_millis(100));
     targets = kernels
 }
 criterion_main!(benches);

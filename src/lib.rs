@@ -14,6 +14,7 @@ pub mod launch;
 pub mod linear;
 #[cfg(feature = "proof")]
 pub mod proof;
+pub mod stream;
 
 pub use error::{Error, Result};
 pub use launch::{Caps, Knobs, Launch, Spec};

@@ -121,6 +121,30 @@ fn a_key_names_what_is_compiled_and_nothing_else() {
 }
 
 #[test]
+fn a_tuning_key_tells_apart_what_may_run_at_another_speed() {
+    let key = |spec: &GemvBitplane, caps: &Caps| spec.tuning_key(caps).unwrap();
+    let spec = GemvBitplane::new(layout(512, 1024, &large()).unwrap(), 4);
+    let own = key(&spec, &large());
+    assert!(own.starts_with("gemv_bitplane-"), "{own}");
+    assert_eq!(own, key(&spec.clone(), &large()));
+    let others = [
+        key(&GemvBitplane { bits: 5, ..spec.clone() }, &large()),
+        key(&GemvBitplane { bias: false, ..spec.clone() }, &large()),
+        key(&GemvBitplane { activation: Activation::F16, ..spec.clone() }, &large()),
+        key(&GemvBitplane::new(layout(513, 1024, &large()).unwrap(), 4), &large()),
+        key(&GemvBitplane::new(layout(512, 1056, &large()).unwrap(), 4), &large()),
+        key(&spec, &Caps { subgroups: true, ..large() }),
+        DequantizeBitplane { layout: spec.layout.clone(), bits: 4, element: Activation::F32 }
+            .tuning_key(&large())
+            .unwrap(),
+    ];
+    for (number, other) in others.iter().enumerate() {
+        assert!(*other != own && !others[..number].contains(other), "{number}: {other}");
+    }
+    assert!(GemvBitplane { batch: 2, ..spec }.tuning_key(&large()).is_err());
+}
+
+#[test]
 fn subgroups_are_used_where_they_are_and_refused_where_they_are_not() {
     let with = Caps { subgroups: true, subgroup_min: 32, subgroup_max: 32, ..large() };
     let spec = GemvBitplane::new(layout(64, 64, &with).unwrap(), 4);

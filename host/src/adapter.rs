@@ -31,7 +31,8 @@ impl OpenOptions {
 /// Features that some kernel or tool can use.
 const USEFUL: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::SUBGROUP)
-    .union(wgpu::Features::TIMESTAMP_QUERY);
+    .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(wgpu::Features::PIPELINE_CACHE);
 
 const BACKENDS: wgpu::Backends = wgpu::Backends::PRIMARY;
 

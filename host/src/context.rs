@@ -17,7 +17,7 @@ pub struct Context {
     caps: Caps,
     info: wgpu::AdapterInfo,
     checks: Checks,
-    pipelines: Pipelines,
+    pub(crate) pipelines: Pipelines,
     /// Bound where a kernel has a binding that the launch does not use.
     absent: wgpu::Buffer,
 }
@@ -97,7 +97,8 @@ impl Context {
     #[must_use]
     pub unsafe fn trust_sizes(self) -> Self {
         // Pipelines made before keep their checks, so they must not be found again.
-        Self { checks: Checks::None, pipelines: Pipelines::default(), ..self }
+        let pipelines = Pipelines::new(self.pipelines.cache().cloned());
+        Self { checks: Checks::None, pipelines, ..self }
     }
 
     /// What the device can do.
@@ -142,7 +143,7 @@ impl Context {
     /// # Errors
     /// Whatever is wrong with the spec, [`Error::Shader`], [`Error::Validation`],
     /// [`Error::DeviceLost`].
-    pub fn plan(&self, spec: &impl Spec) -> Result<Plan> {
+    pub fn plan(&self, spec: &(impl Spec + ?Sized)) -> Result<Plan> {
         self.plan_with(spec, &Knobs::default())
     }
 
@@ -150,7 +151,7 @@ impl Context {
     ///
     /// # Errors
     /// As [`Context::plan`], and [`Error::Unsupported`] when the device cannot do as chosen.
-    pub fn plan_with(&self, spec: &impl Spec, knobs: &Knobs) -> Result<Plan> {
+    pub fn plan_with(&self, spec: &(impl Spec + ?Sized), knobs: &Knobs) -> Result<Plan> {
         self.plan_launches(spec.launches(&self.caps, knobs)?)
     }
 

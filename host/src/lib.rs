@@ -2,7 +2,7 @@
 //!
 //! It plans (chooses the variant, compiles, remembers) and records into the caller's compute
 //! pass. It never owns the caller's device, and nothing submits or waits but the calls that say
-//! so: [`Context::submit`], [`Context::read`], [`Context::block_on`]. Errors are returned, those of
+//! so: [`Context::submit`], [`Context::read`], [`Context::block_on`], and [`measure`]. Errors are returned, those of
 //! the graphics API included. The crate's major version equals wgpu's.
 //!
 //! ```no_run
@@ -27,14 +27,19 @@
 
 mod adapter;
 mod context;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod measure;
 mod module;
 pub mod ops;
 mod pipeline;
+mod pipeline_cache;
 mod plan;
 #[cfg(feature = "proof")]
 mod prove;
 mod readback;
 mod scope;
+#[cfg(feature = "tune")]
+pub mod tune;
 mod view;
 
 pub use adapter::{Features, OpenOptions, adapters, describe};

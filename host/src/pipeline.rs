@@ -18,9 +18,19 @@ pub(crate) struct Pipeline {
 #[derive(Default)]
 pub(crate) struct Pipelines {
     by_key: Mutex<HashMap<u64, Arc<Pipeline>>>,
+    /// Where the driver keeps what it compiled, to be saved.
+    cache: Option<wgpu::PipelineCache>,
 }
 
 impl Pipelines {
+    pub(crate) fn new(cache: Option<wgpu::PipelineCache>) -> Self {
+        Self { by_key: Mutex::default(), cache }
+    }
+
+    pub(crate) fn cache(&self) -> Option<&wgpu::PipelineCache> {
+        self.cache.as_ref()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -43,13 +53,18 @@ impl Pipelines {
             return Ok(Arc::clone(found));
         }
         log::debug!("compiling {} {} as {key:016x}", launch.kernel(), launch.variant());
-        let made = Arc::new(compile(guarded, launch, checks)?);
+        let made = Arc::new(compile(guarded, launch, checks, self.cache())?);
         by_key.insert(key, Arc::clone(&made));
         Ok(made)
     }
 }
 
-fn compile(guarded: &Guarded, launch: &Launch, checks: Checks) -> Result<Pipeline> {
+fn compile(
+    guarded: &Guarded,
+    launch: &Launch,
+    checks: Checks,
+    cache: Option<&wgpu::PipelineCache>,
+) -> Result<Pipeline> {
     let name = launch.kernel();
     let mut info = None;
     let module = guarded.scoped(format!("shader of {name}"), |device| {
@@ -82,7 +97,7 @@ fn compile(guarded: &Guarded, launch: &Launch, checks: Checks) -> Result<Pipelin
                 // Kernels write what they read there; the proofs run with this off.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache,
         });
         Pipeline { pipeline, layout }
     })

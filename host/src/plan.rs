@@ -38,6 +38,11 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// Whether there is nothing to record.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
     /// Records every launch into the caller's pass.
     ///
     /// # Errors

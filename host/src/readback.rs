@@ -87,19 +87,41 @@ impl Context {
             if let Poll::Ready(output) = future.as_mut().poll(&mut task) {
                 return output;
             }
-            // wgpu panics in `poll` when the driver reports a lost device, and runs no callback;
-            // this crate returns errors. Other panics are those of callbacks that the device's
-            // owner registered, and go on.
-            let wait = || self.device().poll(wgpu::PollType::wait_indefinitely());
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(wait)) {
-                match panic.downcast_ref::<String>() {
-                    Some(fatal) if fatal.starts_with("Error in Device::poll") => {
-                        self.mark_lost(fatal.clone());
-                    }
-                    _ => resume_unwind(panic),
-                }
-            }
+            let _ = self.drive();
             std::thread::yield_now();
+        }
+    }
+
+    /// Waits until the device has done all that was submitted, and gives up when it is lost.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn wait(&self) -> Result<()> {
+        let waited = self.drive();
+        self.guarded().alive()?;
+        waited.map_or(Ok(()), |outcome| {
+            let message = |error: wgpu::PollError| Error::Validation {
+                what: "waiting for the device".to_owned(),
+                message: error.to_string(),
+            };
+            outcome.map(drop).map_err(message)
+        })
+    }
+
+    /// Waits for the device and runs callbacks; no outcome when it turned out to be lost.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn drive(&self) -> Option<std::result::Result<wgpu::PollStatus, wgpu::PollError>> {
+        // wgpu panics in `poll` when the driver reports a lost device, and runs no callback;
+        // this crate returns errors. Other panics are those of callbacks that the device's
+        // owner registered, and go on.
+        let wait = || self.device().poll(wgpu::PollType::wait_indefinitely());
+        match catch_unwind(AssertUnwindSafe(wait)) {
+            Ok(outcome) => Some(outcome),
+            Err(panic) => match panic.downcast_ref::<String>() {
+                Some(fatal) if fatal.starts_with("Error in Device::poll") => {
+                    self.mark_lost(fatal.clone());
+                    None
+                }
+                _ => resume_unwind(panic),
+            },
         }
     }
 }

@@ -20,6 +20,7 @@ pub use binding::{Access, Binding, Operand, Scratch};
 pub use caps::{Caps, Needs};
 pub use compose::{Dialect, Source};
 pub use grid::linear_grid;
+pub use key::StableHash;
 #[cfg(feature = "naga")]
 pub use naga::{Parsed, Target};
 pub(crate) use shader::part;
@@ -133,6 +134,19 @@ pub trait Spec {
     /// A tuner times them and keeps the fastest; what [`Spec::launches`] refuses it skips.
     fn candidates(&self, _caps: &Caps) -> Vec<Knobs> {
         vec![Knobs::default()]
+    }
+
+    /// Names what is tuned together: specs with equal keys run at equal speed on one device, so
+    /// what was learnt about one holds for the other.
+    ///
+    /// Stable from build to build. By default it is the kernel's name and a hash of the default
+    /// launches' parameters, operand sizes and choice of shader files; not of the files' text,
+    /// by whose change a tuner's cache tells that an entry is stale.
+    ///
+    /// # Errors
+    /// As [`Spec::launches`] with default knobs.
+    fn tuning_key(&self, caps: &Caps) -> Result<String> {
+        Ok(key::tuning_key(self.kernel(), &self.launches(caps, &Knobs::default())?))
     }
 }
 

@@ -8,6 +8,7 @@ mod bitplane;
 mod check;
 mod dequantize_bitplane;
 mod gemv_bitplane;
+mod stream;
 mod sum_slices;
 
 pub use check::{Expected, Measure, Mismatch};
@@ -102,5 +103,6 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(gemv_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(sum_slices::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

@@ -4,6 +4,7 @@
 //! where the system is known, installs what is missing; elsewhere it says exactly what to do.
 
 mod adapters;
+mod bundle;
 mod cargo;
 mod ci;
 mod examples;
@@ -53,6 +54,11 @@ enum Command {
     ///
     /// The exit code is the doctor's own: 0 if every case passed.
     Doctor(ExampleArgs),
+    /// Pack doctor and roofline for machines without Rust
+    ///
+    /// Makes a folder `fewbytes-bundle`, and a .tar.gz of it, with both programs, a script that
+    /// runs them and a README: copy it to any x86-64 Linux machine with a GPU, call `./run.sh`.
+    Bundle(BundleArgs),
     /// Run everything that a change must pass
     ///
     /// Format, lints, documentation, the wall between the kernels and GPU APIs, and all tests on
@@ -101,6 +107,18 @@ struct TestArgs {
 }
 
 #[derive(Args)]
+struct BundleArgs {
+    /// Where to put it; cargo's target folder if left out
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Oldest glibc to run with, e.g. 2.28; this machine's own if left out
+    ///
+    /// Needs cargo-zigbuild and zig: `cargo install cargo-zigbuild` and `pip install ziglang`.
+    #[arg(long, value_name = "VERSION")]
+    glibc: Option<bundle::glibc::Version>,
+}
+
+#[derive(Args)]
 struct CiArgs {
     #[command(flatten)]
     install: Install,
@@ -135,6 +153,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
             examples::run_example(&Workspace::find()?, "doctor", a.install, &a.args)
         }
         Command::Test(a) => examples::run_tests(&Workspace::find()?, &a),
+        Command::Bundle(a) => bundle::run(&Workspace::find()?, &a),
         Command::Ci(a) => ci::run(&Workspace::find()?, &a),
         Command::TintCheck { tint, files } => tint::check_files(&tint, &files),
     }
@@ -161,6 +180,16 @@ mod tests {
             };
             assert!(a.install.no_install);
             assert_eq!(a.args, ["--weights", "w"]);
+        }
+    }
+
+    #[test]
+    fn a_bundle_s_glibc_is_a_version() {
+        let parse = |version| Cli::try_parse_from(["xtask", "bundle", "--glibc", version]);
+        let Command::Bundle(a) = parse("2.28").unwrap().command else { panic!("not bundle") };
+        assert_eq!(a.glibc.unwrap().to_string(), "2.28");
+        for wrong in ["2", "2.x", "", "2.28.1", "-1.2"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 

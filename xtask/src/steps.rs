@@ -103,7 +103,10 @@ fn examples(ci: &mut Ci) -> Result<()> {
     run_example(ci, "quickstart", &[])?;
     run_example(ci, "embed_plain_wgpu", &[])?;
     run_example(ci, "dump_launch", &["gemv_bitplane"])?;
-    run_example(ci, "demo", &[])
+    run_example(ci, "demo", &[])?;
+    let one_row = ["--filter", "gemv_bitplane 1024x1024 4 bits baseline"];
+    let files = ["--json", "target/roofline/ci.json", "--svg", "target/roofline/ci.svg"];
+    run_example(ci, "roofline", &[&["--all", "--quick"][..], &one_row, &files].concat())
 }
 
 fn run_example(ci: &mut Ci, name: &str, args: &[&str]) -> Result<()> {

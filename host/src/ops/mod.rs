@@ -4,6 +4,8 @@
 mod bitplane_weights;
 pub mod dequantize_bitplane;
 pub mod gemv_bitplane;
+pub mod stream_copy;
+pub mod stream_read;
 pub mod sum_slices;
 
 pub use bitplane_weights::BitplaneWeights;

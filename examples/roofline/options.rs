@@ -1,0 +1,108 @@
+//! The command line.
+
+use clap::{Parser, ValueEnum};
+use fewbytes_wgpu::measure::Order;
+use std::path::PathBuf;
+
+/// Measures every kernel on this machine, against a plain reading of its memory.
+///
+/// First a buffer as large as one binding allows is read and copied; then every row is timed with
+/// tensors that rotate past the cache. GB/s are the bytes that the work needs, whatever the kernel
+/// moves, so 100 % of the stream is as fast as memory can be, and results that the cache helps can
+/// be above.
+#[derive(Debug, Parser)]
+#[command(name = "roofline")]
+#[command(
+    after_help = "Exit code 0: all measured. 1: something could not be measured or written. \
+    2: wrong command line, no such adapter or row, or a file to compare with that cannot be used. \
+    3: no adapter."
+)]
+pub(crate) struct Cli {
+    /// Adapter or driver whose name contains this [default: FEWBYTES_ADAPTER, else the best one]
+    #[arg(long, value_name = "NAME", conflicts_with = "all")]
+    adapter: Option<String>,
+    /// Every adapter of this machine
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Fewer shapes and widths, shorter passes: under a minute on a GPU
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only rows whose name, as --list shows it, contains this; may repeat, all must match
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) filter: Vec<String>,
+    /// What successive dispatches wait for
+    #[arg(long, value_enum, default_value_t = Orders::Chain)]
+    pub(crate) order: Orders,
+    /// MiB to touch between two uses of the same memory [default: 256; 64 where a CPU plays the GPU]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=65536))]
+    pub(crate) past_cache: Option<u64>,
+    /// Adds every row with the shaders' bounds checks off
+    #[arg(long)]
+    pub(crate) unchecked: bool,
+    /// Writes the figures here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Draws the figures here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Shows these older figures, from --json, beside the new ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) compare: Option<PathBuf>,
+    /// Looks for the fastest knobs of every row first and measures it with them
+    ///
+    /// Of the variants of a row only the fastest is then measured. Takes about a second for each
+    /// candidate.
+    #[arg(long)]
+    pub(crate) tune: bool,
+    /// Adds what --tune finds to this file, which programs can load as a `TuneCache`
+    #[arg(long, value_name = "FILE", requires = "tune")]
+    pub(crate) save_cache: Option<PathBuf>,
+    /// Names the rows and stops
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Orders {
+    /// Each for the one before, as layers do
+    Chain,
+    /// For nothing: they may overlap
+    Independent,
+    /// Rows of both kinds
+    Both,
+}
+
+impl Orders {
+    pub(crate) fn orders(self) -> Vec<Order> {
+        match self {
+            Self::Chain => vec![Order::Chain],
+            Self::Independent => vec![Order::Independent],
+            Self::Both => vec![Order::Chain, Order::Independent],
+        }
+    }
+}
+
+impl Cli {
+    /// Part of the wanted adapter's name; nothing fits all.
+    pub(crate) fn wanted_adapter(&self) -> String {
+        let named = self.adapter.clone();
+        named.or_else(|| std::env::var("FEWBYTES_ADAPTER").ok()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_makes_sense() {
+        Cli::command().debug_assert();
+        let cli =
+            Cli::parse_from(["roofline", "--filter", "gemv", "--filter", "4 bits", "--quick"]);
+        assert_eq!(cli.filter, ["gemv", "4 bits"]);
+        assert_eq!(cli.order.orders(), [Order::Chain]);
+        assert!(Cli::try_parse_from(["roofline", "--all", "--adapter", "x"]).is_err());
+        assert!(Cli::try_parse_from(["roofline", "--save-cache", "x"]).is_err());
+    }
+}

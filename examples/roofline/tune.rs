@@ -1,0 +1,192 @@
+//! `--tune`: the fastest knobs of every row, before it is measured.
+
+use crate::bench::{budget, name_of};
+use crate::report::{Device, Failure};
+use crate::rows::{Extent, Row};
+use crate::table::{microseconds, table};
+use anyhow::{Context as _, Result};
+use fewbytes::Error;
+use fewbytes_wgpu::Context;
+use fewbytes_wgpu::tune::{Outcome, Roof, TuneCache, TuneOptions, Tuned};
+use indicatif::ProgressBar;
+use std::path::Path;
+
+/// What tuning found out about one row.
+pub(crate) struct Line {
+    row: Row,
+    tuned: Tuned,
+}
+
+/// One row for all variants of a work, order and checks: which one to take is for the tuner.
+pub(crate) fn merged(rows: Vec<Row>) -> Vec<Row> {
+    let mut merged: Vec<Row> = Vec::new();
+    for row in rows {
+        let row = Row { variant: "tuned", ..row };
+        if !merged.iter().any(|other| other.name() == row.name()) {
+            merged.push(row);
+        }
+    }
+    merged
+}
+
+/// Tunes every row, remembers the outcome in `cache` and gives the rows with the fastest knobs.
+/// What was measured without bounds checks is not remembered: plans have them unless told.
+///
+/// Rows that cannot be tuned end up among the device's failures.
+pub(crate) fn rows(
+    ctx: &Context,
+    unchecked: Option<&Context>,
+    extent: Extent,
+    rows: &[Row],
+    device: &mut Device,
+    cache: &mut TuneCache,
+    bar: &ProgressBar,
+) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    for row in rows {
+        let options = TuneOptions {
+            budget: Some(budget(ctx, extent)),
+            roof: Roof { read_gb_s: Some(device.read.gb_per_s), gflops: None },
+            ..match extent.quick {
+                true => TuneOptions::quick(row.order),
+                false => TuneOptions::full(row.order),
+            }
+        };
+        let name = row.name();
+        let on = if row.checked { ctx } else { unchecked.unwrap_or(ctx) };
+        let watch = |done, of| bar.set_message(format!("tuning {name}, {done} of {of}"));
+        let spec = row.work.spec();
+        let tuned = on.tune_with(spec, &options, watch).and_then(|tuned| {
+            if row.checked {
+                cache.remember(on, spec, &tuned)?;
+            }
+            Ok(tuned)
+        });
+        match tuned {
+            Ok(tuned) => {
+                let row = Row { knobs: tuned.knobs, ..row.clone() };
+                lines.push(Line { row, tuned });
+            }
+            Err(error @ Error::DeviceLost { .. }) => return Err(error).context(row.name()),
+            Err(error) => {
+                device.failures.push(Failure { row: row.name(), error: error.to_string() });
+            }
+        }
+        bar.inc(1);
+    }
+    Ok(lines)
+}
+
+impl Line {
+    /// The row with the fastest knobs.
+    pub(crate) fn row(&self) -> Row {
+        self.row.clone()
+    }
+
+    /// Median nanoseconds of the first candidate, the defaults, where they were timed.
+    fn defaults(&self) -> Option<f64> {
+        Some(self.tuned.tried.first()?.timing()?.dispatch_ns.median)
+    }
+}
+
+/// What was tried and won, row by row.
+pub(crate) fn text(lines: &[Line]) -> String {
+    let header =
+        ["tuned", "shape", "setting", "fastest", "timed", "left out", "defaults us", "us", "gain"];
+    let mut rows = table(&header, 4);
+    for line in lines {
+        let timed = line.tuned.tried.iter().filter(|trial| trial.timing().is_some()).count();
+        let fastest = line.tuned.timing.dispatch_ns.median;
+        let gain =
+            line.defaults().map(|defaults| format!("{:+.1} %", 100.0 * (defaults / fastest - 1.0)));
+        rows.add_row([
+            line.row.work.kernel().to_owned(),
+            line.row.shape.clone(),
+            line.row.setting.clone(),
+            name_of(&line.tuned.knobs),
+            timed.to_string(),
+            (line.tuned.tried.len() - timed).to_string(),
+            line.defaults().map_or_else(String::new, microseconds),
+            microseconds(fastest),
+            gain.unwrap_or_default(),
+        ]);
+    }
+    let mut text = format!("{}\n", rows.trim_fmt());
+    let failed =
+        lines.iter().flat_map(|line| line.tuned.tried.iter().map(move |trial| (line, trial)));
+    for (line, trial) in failed {
+        if let Outcome::Failed(why) = &trial.outcome {
+            text += &format!("{}, {}: {why}\n", line.row.name(), name_of(&trial.knobs));
+        }
+    }
+    text
+}
+
+/// Adds what `cache` holds to the file, replacing what it had for the same device, driver and spec.
+pub(crate) fn save(path: &Path, cache: &TuneCache) -> Result<()> {
+    let mut saved = TuneCache::load_or_new(path)?;
+    saved.merge(cache);
+    Ok(saved.save(path)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::all;
+    use fewbytes::launch::Reduce;
+    use fewbytes::{Caps, Knobs};
+    use fewbytes_wgpu::measure::Order;
+    use fewbytes_wgpu::tune::Trial;
+
+    fn some_rows() -> Vec<Row> {
+        let caps = Caps { subgroups: true, ..Caps::webgpu() };
+        let extent = Extent { quick: true, software: true, past_cache: None };
+        all(&caps, extent, &[Order::Chain], false).unwrap()
+    }
+
+    #[test]
+    fn variants_of_one_work_become_one_row() {
+        let before = some_rows();
+        let subgroup = before.iter().filter(|row| row.variant == "subgroup").count();
+        let after = merged(before.clone());
+        assert!(subgroup > 0);
+        assert_eq!(after.len(), before.len() - subgroup);
+        assert!(after.iter().all(|row| row.variant == "tuned"));
+    }
+
+    #[test]
+    fn the_table_shows_the_gain_and_what_failed() {
+        let timing = crate::report::tests::figure("gemv", "4 bits", 10.0).timing;
+        let mut slow = timing;
+        slow.dispatch_ns.median *= 1.25;
+        let knobs =
+            Knobs { workgroup: Some(128), reduce: Some(Reduce::Subgroup), ..Knobs::default() };
+        let trial = |knobs, outcome| Trial { knobs, outcome };
+        let tried = vec![
+            trial(Knobs::default(), Outcome::Timed(slow)),
+            trial(knobs, Outcome::Timed(timing)),
+            trial(Knobs::baseline(), Outcome::Failed("no memory".to_owned())),
+        ];
+        let traffic = Default::default();
+        let tuned = Tuned { knobs, timing, tried, traffic, bound_ns: None };
+        let row = merged(some_rows()).remove(0);
+        let text = text(&[Line { row, tuned }]);
+        for part in
+            ["gemv_bitplane", "128 lanes, subgroup", "12.50", "10.00", "+25.0 %", "no memory"]
+        {
+            assert!(text.contains(part), "{part:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn saving_keeps_what_the_file_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tuned.json");
+        save(&path, &TuneCache::new()).unwrap();
+        save(&path, &TuneCache::new()).unwrap();
+        assert_eq!(TuneCache::load(&path).unwrap(), TuneCache::new());
+        std::fs::write(&path, "{}").unwrap();
+        assert!(save(&path, &TuneCache::new()).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{}");
+    }
+}

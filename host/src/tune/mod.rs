@@ -1,0 +1,42 @@
+//! Choosing knobs by measurement, when asked to and never otherwise.
+//!
+//! Knobs change speed and never results beyond rounding, so any of a spec's
+//! [candidates](fewbytes::Spec::candidates) may be used. [`Context::tune`](crate::Context::tune)
+//! times them on made-up tensors; a [`TuneCache`] remembers the fastest, in a file if wanted, and
+//! answers without timing anything. What it does not know for this very device, driver, spec and
+//! text of the kernels gets the defaults.
+//!
+//! Candidates that are not timed: those that the spec refuses on the device, those whose launches
+//! are an earlier candidate's, those with too few workgroups to fill the device, and all that
+//! remain once one is as fast as the [`Roof`] allows. [`Tuned::tried`] tells of each.
+//!
+//! ```no_run
+//! use fewbytes::Spec;
+//! use fewbytes_wgpu::{Context, Plan, Result, tune::TuneCache};
+//!
+//! fn plan(ctx: &Context, spec: &impl Spec, learn: bool) -> Result<Plan> {
+//!     let mut cache = TuneCache::load_or_new("tuned.json")?.with_shipped_seeds();
+//!     if learn {
+//!         cache.remember(ctx, spec, &ctx.tune(spec)?)?;
+//!         cache.save("tuned.json")?;
+//!     }
+//!     ctx.plan_with(spec, &cache.knobs(ctx, spec))
+//! }
+//! ```
+
+mod cache;
+mod entry;
+mod file;
+#[cfg(not(target_arch = "wasm32"))]
+mod options;
+#[cfg(not(target_arch = "wasm32"))]
+mod survey;
+#[cfg(not(target_arch = "wasm32"))]
+mod tuner;
+
+pub use cache::TuneCache;
+pub use entry::{TuneEntry, TunedAdapter, TunedDriver};
+#[cfg(not(target_arch = "wasm32"))]
+pub use options::{Roof, TuneOptions};
+#[cfg(not(target_arch = "wasm32"))]
+pub use tuner::{Outcome, Trial, Tuned};
