@@ -46,7 +46,7 @@ impl Context {
             info: device.adapter_info(),
             guarded,
             queue: queue.clone(),
-            checks: Checks::Bounds,
+            checks: Checks::default(),
             pipelines: Pipelines::default(),
             absent,
         })
@@ -96,9 +96,35 @@ impl Context {
     #[allow(unsafe_code)]
     #[must_use]
     pub unsafe fn trust_sizes(self) -> Self {
+        let checks = Checks { bounds: false, ..self.checks };
+        self.with_checks(checks)
+    }
+
+    /// Compiles shaders whose loops are counted and end at last from now on, as wgpu does with
+    /// shaders that it does not know.
+    ///
+    /// The kernels' loops end by themselves, so it is off otherwise; this is for measuring what it
+    /// costs, and for those who want it all the same.
+    #[must_use]
+    pub fn with_loop_guard(self) -> Self {
+        let checks = Checks { loops: true, ..self.checks };
+        self.with_checks(checks)
+    }
+
+    /// Compiles shaders whose workgroup memory begins as zeros from now on, as in WebGPU.
+    ///
+    /// The kernels read nothing there that they did not write, so it is off otherwise; this is for
+    /// measuring what it costs, and for those who want it all the same.
+    #[must_use]
+    pub fn with_zeroed_workgroup_memory(self) -> Self {
+        let checks = Checks { zeroed: true, ..self.checks };
+        self.with_checks(checks)
+    }
+
+    fn with_checks(self, checks: Checks) -> Self {
         // Pipelines made before keep their checks, so they must not be found again.
         let pipelines = Pipelines::new(self.pipelines.cache().cloned());
-        Self { checks: Checks::None, pipelines, ..self }
+        Self { checks, pipelines, ..self }
     }
 
     /// What the device can do.

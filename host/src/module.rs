@@ -4,11 +4,20 @@ use fewbytes::launch::{Dialect, Launch};
 
 /// Run-time checks in the shaders of one context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Checks {
-    /// Accesses out of bounds are harmless; loops are known to end, so no guard counts them.
-    Bounds,
-    /// None, after the caller of [`crate::Context::trust_sizes`] vouched for every binding.
-    None,
+pub(crate) struct Checks {
+    /// Accesses out of bounds are harmless. Off after the caller of
+    /// [`crate::Context::trust_sizes`] vouched for every binding.
+    pub(crate) bounds: bool,
+    /// Loops are counted and end at last. Off: those of this project are known to end.
+    pub(crate) loops: bool,
+    /// Workgroup memory begins as zeros. Off: kernels write what they read there.
+    pub(crate) zeroed: bool,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { bounds: true, loops: false, zeroed: false }
+    }
 }
 
 /// Front end that reads the shaders on this platform.
@@ -23,14 +32,11 @@ pub(crate) fn create(device: &wgpu::Device, launch: &Launch, checks: Checks) -> 
         label: Some(launch.kernel()),
         source: wgpu::ShaderSource::Wgsl(text.into()),
     };
-    let runtime = match checks {
-        Checks::Bounds => wgpu::ShaderRuntimeChecks {
-            bounds_checks: true,
-            force_loop_bounding: false,
-            ..wgpu::ShaderRuntimeChecks::checked()
-        },
-        Checks::None => wgpu::ShaderRuntimeChecks::unchecked(),
+    let runtime = match checks.bounds {
+        true => wgpu::ShaderRuntimeChecks::checked(),
+        false => wgpu::ShaderRuntimeChecks::unchecked(),
     };
+    let runtime = wgpu::ShaderRuntimeChecks { force_loop_bounding: checks.loops, ..runtime };
     // SAFETY: a `Launch` can only be made by a spec of `fewbytes` and cannot be altered, so the
     // text is one of that crate's own. Every loop in it counts up to a bound that the spec
     // validated, so the loop guard is not needed; the catalogue and case table prove all of them

@@ -6,7 +6,7 @@ use fewbytes::launch::{Access, Binding, Launch, Source};
 use fewbytes::{Error, Result};
 use futures::FutureExt as _;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A compiled launch and the layout of its bindings.
 pub(crate) struct Pipeline {
@@ -17,9 +17,18 @@ pub(crate) struct Pipeline {
 /// Every pipeline that a context has made.
 #[derive(Default)]
 pub(crate) struct Pipelines {
-    by_key: Mutex<HashMap<u64, Arc<Pipeline>>>,
+    by_key: Mutex<HashMap<u64, Arc<Slot>>>,
     /// Where the driver keeps what it compiled, to be saved.
     cache: Option<wgpu::PipelineCache>,
+}
+
+/// Where one pipeline is, or will be.
+#[derive(Default)]
+struct Slot {
+    made: OnceLock<Arc<Pipeline>>,
+    /// Held while compiling: two threads that want one pipeline compile it once, and those that
+    /// want different ones do not wait for each other.
+    compiling: Mutex<()>,
 }
 
 impl Pipelines {
@@ -32,7 +41,8 @@ impl Pipelines {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_key.lock().unwrap_or_else(PoisonError::into_inner).len()
+        let by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        by_key.values().filter(|slot| slot.made.get().is_some()).count()
     }
 
     pub(crate) fn clear(&self) {
@@ -47,15 +57,20 @@ impl Pipelines {
         checks: Checks,
     ) -> Result<Arc<Pipeline>> {
         let key = launch.key();
-        // Held while compiling: two threads that want one pipeline compile it once.
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = by_key.get(&key) {
+        let slot = {
+            let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(by_key.entry(key).or_default())
+        };
+        if let Some(found) = slot.made.get() {
+            return Ok(Arc::clone(found));
+        }
+        let _compiling = slot.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = slot.made.get() {
             return Ok(Arc::clone(found));
         }
         log::debug!("compiling {} {} as {key:016x}", launch.kernel(), launch.variant());
         let made = Arc::new(compile(guarded, launch, checks, self.cache())?);
-        by_key.insert(key, Arc::clone(&made));
-        Ok(made)
+        Ok(Arc::clone(slot.made.get_or_init(|| made)))
     }
 }
 
@@ -95,7 +110,7 @@ fn compile(
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: launch.shader().constants(),
                 // Kernels write what they read there; the proofs run with this off.
-                zero_initialize_workgroup_memory: false,
+                zero_initialize_workgroup_memory: checks.zeroed,
             },
             cache,
         });

@@ -5,12 +5,23 @@
 //! 1. a *rotation*: the same launches bound to several copies of their tensors, so that
 //!    successive dispatches touch different memory and the last-level cache holds none of it
 //!    ([`Budget`], [`Operands`]);
-//! 2. a warm-up until two successive medians agree, because an idle GPU runs at a fraction of its
-//!    speed, and again should the samples not agree with them; a measurement that never settled
-//!    says so ([`Timing::settled`]);
+//! 2. a warm-up: so much sustained load of the rotation itself ([`Options::warm_up`]), and then
+//!    until two medians agree that lie some load apart ([`Options::apart`]), and again should the
+//!    samples not agree with them; a measurement that never settled says so ([`Timing::settled`]);
 //! 3. several passes of as many dispatches as make a pass last [`Options::min_pass`], so that what
 //!    a pass and a submission cost is a small share of it; the times of the passes, divided by
 //!    their dispatches, give median, least and greatest.
+//!
+//! # Clock speed
+//! An idle GPU lowers its clock, and one that gets short bursts of work between pauses may leave it
+//! there: an H100 did 25 ms of work between pauses of 200 ms, in which pipelines were compiled, at
+//! 345 MHz instead of 1980, four to five times slower, and successive medians agreed perfectly.
+//! Hence the sustained load, and three more rules for whoever measures several things: compile all
+//! of them first; measure them back to back; and let a [`Probe`] watch, a kernel bound by
+//! arithmetic that is timed after each measurement. Reading memory would not show it: at 345 MHz
+//! that can still be near full speed.
+//!
+//! Where the adapter is a CPU warm-ups are short and nothing watches: it has no such clock.
 //!
 //! # Order
 //! wgpu tracks hazards by buffer, whatever ranges are bound. Two dispatches that write one buffer
@@ -49,13 +60,15 @@
 mod budget;
 mod operands;
 mod pass;
+mod probe;
 mod run;
 mod stats;
 
 pub use budget::{Budget, MOST_COPIES};
 pub use operands::Operands;
+pub use probe::Probe;
 pub use run::time;
-pub use stats::{Spread, agree, dispatches_for, elapsed_ns};
+pub use stats::{SLOWED, Settling, Spread, agree, dispatches_for, elapsed_ns, slowed};
 
 use fewbytes::launch::Traffic;
 use std::time::Duration;
@@ -103,6 +116,9 @@ impl Clock {
     }
 }
 
+/// The longest that [`Options::warm_up`] can be where the adapter is a CPU.
+pub const CPU_WARM_UP: Duration = Duration::from_millis(100);
+
 /// How long and how often to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -116,11 +132,13 @@ pub struct Options {
     pub max_dispatches: u32,
     /// Passes that are timed once warm, at least 1.
     pub samples: u32,
-    /// Shortest warm-up.
+    /// Shortest warm-up, as time under load; at most [`CPU_WARM_UP`] where the adapter is a CPU.
     pub warm_up: Duration,
+    /// Load between the two medians that have to agree; none where the adapter is a CPU.
+    pub apart: Duration,
     /// Longest warm-up; what has not settled by then is measured all the same, and marked.
     pub settle_limit: Duration,
-    /// Largest difference of two successive medians that agree, as a share of the smaller one.
+    /// Largest difference of two medians that agree, as a share of the smaller one.
     pub tolerance: f64,
 }
 
@@ -133,7 +151,8 @@ impl Options {
             min_pass: Duration::from_millis(5),
             max_dispatches: 4096,
             samples: 15,
-            warm_up: Duration::from_millis(300),
+            warm_up: Duration::from_millis(500),
+            apart: Duration::from_millis(50),
             settle_limit: Duration::from_secs(5),
             tolerance: 0.02,
         }
@@ -144,9 +163,19 @@ impl Options {
         Self {
             min_pass: Duration::from_millis(2),
             samples: 7,
-            warm_up: Duration::from_millis(100),
-            settle_limit: Duration::from_millis(1500),
+            warm_up: Duration::from_millis(300),
+            settle_limit: Duration::from_secs(2),
             ..Self::full(order)
+        }
+    }
+
+    /// The same where such an adapter's clock allows less.
+    fn on(&self, info: &wgpu::AdapterInfo) -> Self {
+        match info.device_type {
+            wgpu::DeviceType::Cpu => {
+                Self { warm_up: self.warm_up.min(CPU_WARM_UP), apart: Duration::ZERO, ..self.clone() }
+            }
+            _ => self.clone(),
         }
     }
 }
@@ -169,8 +198,12 @@ pub struct Timing {
     pub samples: u32,
     /// Bounds in the rotation.
     pub rotation: u32,
-    /// Whether two successive medians agreed before the samples were taken, and theirs with them.
+    /// Whether two medians agreed before the samples were taken, theirs with them, and, where a
+    /// [`Probe`] watched, the device had not become slower.
     pub settled: bool,
+    /// Nanoseconds that the [`Probe`] took after it, where one watched.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub probe_ns: Option<f64>,
 }
 
 impl Timing {

@@ -1,12 +1,12 @@
 //! A whole measurement: warm up, settle, sample.
 
 use super::pass::{PassTime, Passes};
-use super::{Options, Order, Spread, Timing, agree, dispatches_for};
+use super::{Options, Order, Settling, Spread, Timing, agree, dispatches_for};
 use crate::{Bound, Context};
 use fewbytes::{Error, Result};
 use std::time::{Duration, Instant};
 
-/// Passes whose median is compared with the one before while warming up.
+/// Passes that give one median while warming up.
 const ROUND: u32 = 3;
 
 /// Times one dispatch of a rotation, or all launches of one bound where it has several.
@@ -22,6 +22,7 @@ const ROUND: u32 = 3;
 /// [`Error::OutOfMemory`], [`Error::DeviceLost`].
 pub fn time(ctx: &Context, rotation: &[Bound], options: &Options) -> Result<Timing> {
     check(rotation, options)?;
+    let options = &options.on(ctx.info());
     let turn = u32::try_from(rotation.len()).unwrap_or(u32::MAX);
     let most = match options.order {
         Order::Chain => options.max_dispatches,
@@ -45,6 +46,7 @@ pub fn time(ctx: &Context, rotation: &[Bound], options: &Options) -> Result<Timi
                 samples: options.samples,
                 rotation: turn,
                 settled,
+                probe_ns: None,
             });
         }
     }
@@ -85,42 +87,51 @@ fn check(rotation: &[Bound], options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs passes until two successive medians agree, or the limit is reached.
+/// Runs passes until the device has settled, or the limit is reached.
 fn warm_up(passes: &mut Passes<'_>, most: u32, options: &Options, begun: Instant) -> Result<Warm> {
     let pass_ns = options.min_pass.as_secs_f64() * 1e9;
+    let mut settling = Settling::new(options.warm_up, options.apart, options.tolerance);
     let mut dispatches = 1;
-    let mut before = f64::NAN;
     loop {
         let round = sample(passes, dispatches, ROUND)?;
         let median = spread(&round, dispatches, |pass| pass.ns)?.median;
+        let busy = busy(&round);
         let wanted = dispatches_for(pass_ns, median, most)?;
         // A cold device, and what a short pass costs besides, make the first counts too small; one
         // too large by less than a half only takes longer.
         let fits = dispatches >= wanted && dispatches / 2 <= wanted;
-        let spent = begun.elapsed();
-        if fits && spent >= options.warm_up && agree(before, median, options.tolerance) {
-            return Ok(Warm { dispatches, median, settled: true });
+        let settled = match fits {
+            true => settling.add(median, busy),
+            false => {
+                settling.skip(busy);
+                false
+            }
+        };
+        if settled {
+            return Ok(Warm { dispatches, median, settled });
         }
-        if spent >= limit(options) {
-            return Ok(Warm { dispatches: dispatches.max(wanted), median, settled: false });
+        if begun.elapsed() >= limit(options) {
+            return Ok(Warm { dispatches: dispatches.max(wanted), median, settled });
         }
-        if fits {
-            before = median;
-        } else {
-            // Medians of passes of different lengths do not compare. A tenth more, so that noise
-            // does not change the count once more.
-            before = f64::NAN;
+        if !fits {
+            // A tenth more, so that noise does not change the count once more.
             dispatches = wanted.saturating_add(wanted / 10).min(most);
         }
     }
 }
 
-fn sample(passes: &mut Passes<'_>, dispatches: u32, count: u32) -> Result<Vec<PassTime>> {
+/// How long a device had these passes before it.
+pub(super) fn busy(passes: &[PassTime]) -> Duration {
+    let ns: f64 = passes.iter().map(|pass| pass.wall_ns).sum();
+    Duration::try_from_secs_f64(ns * 1e-9).unwrap_or_default()
+}
+
+pub(super) fn sample(passes: &mut Passes<'_>, dispatches: u32, count: u32) -> Result<Vec<PassTime>> {
     (0..count).map(|_| passes.run(dispatches)).collect()
 }
 
 /// The spread of the time a dispatch.
-fn spread(
+pub(super) fn spread(
     passes: &[PassTime],
     dispatches: u32,
     clock: impl Fn(&PassTime) -> f64,

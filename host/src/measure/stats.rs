@@ -1,6 +1,7 @@
 //! Numbers from clocks, checked before anything is computed from them.
 
 use fewbytes::{Error, Result};
+use std::time::Duration;
 
 /// The middle of some times and their range.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,6 +40,59 @@ impl Spread {
 /// Whether two medians differ by no more than a share of the smaller one; NaN agrees with nothing.
 pub fn agree(a: f64, b: f64, tolerance: f64) -> bool {
     (a - b).abs() <= tolerance * a.min(b)
+}
+
+/// How much longer than at best the probe takes on a device that counts as slowed, as a share.
+pub const SLOWED: f64 = 0.10;
+
+/// Whether a probe that took `best` nanoseconds at best and `now` takes more shows a lower clock;
+/// NaN does.
+pub fn slowed(best: f64, now: f64) -> bool {
+    // Not `>`: without an order nothing is known to be well.
+    !(now <= best * (1.0 + SLOWED))
+}
+
+/// Decides when a warm-up has lasted long enough.
+///
+/// Medians that follow each other closely say little: a low clock is steady too, for a while. So
+/// the two that are compared lie some load apart.
+#[derive(Debug, Clone)]
+pub struct Settling {
+    warm_up: Duration,
+    apart: Duration,
+    tolerance: f64,
+    load: Duration,
+    /// A median, and the load before it.
+    before: Option<(f64, Duration)>,
+}
+
+impl Settling {
+    /// After `warm_up` of load two medians agree within `tolerance` that lie `apart`.
+    pub fn new(warm_up: Duration, apart: Duration, tolerance: f64) -> Self {
+        Self { warm_up, apart, tolerance, load: Duration::ZERO, before: None }
+    }
+
+    /// Takes the next median, and the time that the device was busy with its passes. Whether it
+    /// has settled.
+    pub fn add(&mut self, median: f64, busy: Duration) -> bool {
+        self.load = self.load.saturating_add(busy);
+        let warm = self.load >= self.warm_up;
+        match self.before {
+            Some((_, at)) if self.load.saturating_sub(at) < self.apart => false,
+            Some((before, _)) if warm && agree(before, median, self.tolerance) => true,
+            _ => {
+                self.before = Some((median, self.load));
+                false
+            }
+        }
+    }
+
+    /// Takes load whose median compares with no other, because its passes had another length;
+    /// forgets those before.
+    pub fn skip(&mut self, busy: Duration) {
+        self.load = self.load.saturating_add(busy);
+        self.before = None;
+    }
 }
 
 /// How many dispatches make a pass last `pass_ns`, within `1..=most`.
@@ -116,6 +170,38 @@ mod tests {
         assert!(!agree(100.0, 102.1, 0.02) && !agree(102.1, 100.0, 0.02));
         assert!(!agree(f64::NAN, 100.0, 0.02) && !agree(100.0, f64::NAN, 0.02));
         assert!(agree(5.0, 5.0, 0.0));
+    }
+
+    #[test]
+    fn a_probe_that_takes_a_tenth_more_shows_a_lower_clock() {
+        assert!(!slowed(100.0, 109.9) && !slowed(100.0, 50.0) && !slowed(f64::INFINITY, 1.0));
+        assert!(slowed(100.0, 110.1) && slowed(100.0, f64::NAN) && slowed(f64::NAN, 1.0));
+    }
+
+    #[test]
+    fn medians_have_to_agree_some_load_apart_and_after_the_warm_up() {
+        let ms = Duration::from_millis;
+        let mut settling = Settling::new(ms(100), ms(50), 0.02);
+        // Steady from the start, in rounds of 20 ms: warm at 100, and 60 apart from the one at 80.
+        let settled = [20, 40, 60, 80, 100].map(|_| settling.add(7.0, ms(20)));
+        assert_eq!(settled, [false; 5]);
+        assert!([120, 140].map(|_| settling.add(7.0, ms(20))).contains(&true));
+        // A clock that rises: what was long ago does not agree, what is close is not compared.
+        let mut settling = Settling::new(ms(100), ms(50), 0.02);
+        let rising = [50.0, 50.0, 20.0, 10.0, 7.0, 7.0, 7.0];
+        let settled = rising.map(|median| settling.add(median, ms(30)));
+        assert_eq!(settled, [false, false, false, false, false, false, true]);
+    }
+
+    #[test]
+    fn load_of_other_passes_warms_but_is_not_compared() {
+        let ms = Duration::from_millis;
+        let mut settling = Settling::new(ms(100), Duration::ZERO, 0.02);
+        settling.skip(ms(100));
+        assert!(!settling.add(7.0, ms(1)));
+        settling.skip(ms(1));
+        assert!(!settling.add(7.0, ms(1)));
+        assert!(settling.add(7.0, ms(1)));
     }
 
     #[test]

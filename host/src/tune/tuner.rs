@@ -263,6 +263,7 @@ mod tests {
             samples: 1,
             rotation: 1,
             settled: true,
+            probe_ns: None,
         };
         let knobs = Knobs { rows: Some(rows), ..Knobs::default() };
         Trial { knobs, outcome: Outcome::Timed(timing) }
