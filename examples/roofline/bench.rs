@@ -1,19 +1,20 @@
 //! Measuring rows on a device.
 
+use crate::checks::{Checks, Contexts};
+use crate::published::Published;
 use crate::report::{Device, Failure, Figure};
 use crate::rows::{Extent, Row, Work};
 use anyhow::{Context as _, Result};
 use fewbytes::stream::{StreamCopy, StreamRead};
-use fewbytes::{Error, Knobs};
+use fewbytes::{Error, Knobs, Launch};
 use fewbytes_wgpu::Context;
-use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, Timing, time};
+use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, Probe, Timing};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Streams are halved while memory does not suffice, down to this many bytes.
 const SMALLEST_STREAM: u64 = 64 << 20;
-/// Warm-up of the read stream on a GPU: clocks of idle ones take their time to rise.
-const WAKE_UP: Duration = Duration::from_millis(700);
 
 pub(crate) fn progress(rows: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("  {bar:40} {pos}/{len} {msg}, {eta} left");
@@ -23,148 +24,183 @@ pub(crate) fn progress(rows: u64) -> ProgressBar {
     bar
 }
 
-/// Knobs in a few words.
-pub(crate) fn name_of(knobs: &Knobs) -> String {
-    let parts = [
-        knobs.workgroup.map(|lanes| format!("{lanes} lanes")),
-        knobs.rows.map(|rows| format!("{rows} rows")),
-        knobs.reduce.map(|reduce| format!("{reduce:?}").to_lowercase()),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    if parts.is_empty() { "defaults".to_owned() } else { parts.join(", ") }
+/// Everything that measuring rows of one device takes.
+pub(crate) struct Bench<'a> {
+    pub(crate) contexts: Contexts<'a>,
+    pub(crate) extent: Extent,
+    pub(crate) bar: &'a ProgressBar,
+    /// Times to show beside ours, where they compare.
+    pub(crate) published: Option<&'a Published>,
+    probe: Probe,
 }
 
-/// The streams, which every row is compared with.
-pub(crate) fn streams(ctx: &Context, extent: Extent, bar: &ProgressBar) -> Result<Device> {
-    let bytes = extent.stream_bytes(ctx.caps());
-    let words = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);
-    bar.set_message("reading memory");
-    let read = |bytes| Work::Read(StreamRead::new(words(bytes)));
-    let read = stream(ctx, extent, bytes, read).context("cannot measure the read stream")?;
-    bar.inc(1);
-    bar.set_message("copying memory");
-    // Half as much in each direction, and all places of the output in one buffer.
-    let copy = |bytes| Work::Copy(StreamCopy::new(words(bytes)));
-    let copy = stream(ctx, extent, bytes / 32 * 16, copy).context("cannot measure copying")?;
-    bar.inc(1);
-    Ok(Device::new(ctx, read, copy))
-}
-
-/// Every row.
-pub(crate) fn rows(
-    ctx: &Context,
-    unchecked: Option<&Context>,
-    extent: Extent,
-    rows: &[Row],
-    device: &mut Device,
-    bar: &ProgressBar,
-) -> Result<()> {
-    for row in rows {
-        bar.set_message(row.name());
-        let on = if row.checked { ctx } else { unchecked.unwrap_or(ctx) };
-        match figure(on, extent, row) {
-            Ok(figure) => device.figures.push(figure),
-            Err(error @ Error::DeviceLost { .. }) => return Err(error).context(row.name()),
-            Err(error) => {
-                device.failures.push(Failure { row: row.name(), error: error.to_string() });
+impl<'a> Bench<'a> {
+    /// Compiles what the rows need, on every core, and then keeps the device busy until its clock
+    /// has risen: from here on nothing makes it wait.
+    pub(crate) fn new(
+        ctx: &'a Context,
+        extent: Extent,
+        rows: &[Row],
+        bar: &'a ProgressBar,
+        published: Option<&'a Published>,
+    ) -> Result<Self> {
+        let contexts = Contexts::new(ctx, rows)?;
+        bar.set_message("compiling");
+        compile(&contexts, rows, bar);
+        let mut probe = Probe::new(ctx, Probe::WAKE_UP).context("cannot compile the probe")?;
+        let (read, copy) = streams_of(extent.stream_bytes(ctx.caps()));
+        for work in [read, copy] {
+            for knobs in work.candidates(ctx.caps()) {
+                prepare(ctx, &work, &knobs);
             }
         }
-        bar.inc(1);
+        bar.set_message("waking the device");
+        probe.wake(ctx).context("cannot run the probe")?;
+        Ok(Self { contexts, extent, bar, published, probe })
     }
-    Ok(())
-}
 
-/// The same device, compiling without bounds checks.
-#[allow(unsafe_code)]
-pub(crate) fn without_checks(ctx: &Context) -> fewbytes::Result<Context> {
-    let twin = Context::new(ctx.device(), ctx.queue())?;
-    // SAFETY: tensors are made from the launches' own operands, nobody destroys them while they are
-    // in use, and codes are masked before they index a table.
-    Ok(unsafe { twin.trust_sizes() })
-}
+    /// The streams, which every row is compared with.
+    pub(crate) fn streams(&mut self) -> Result<Device> {
+        let ctx = self.contexts.of(Checks::Bounds);
+        let bytes = self.extent.stream_bytes(ctx.caps());
+        self.bar.set_message("reading memory");
+        let read = self.stream(bytes, |bytes| streams_of(bytes).0);
+        let read = read.context("cannot measure the read stream")?;
+        self.bar.inc(1);
+        self.bar.set_message("copying memory");
+        let copy = self.stream(bytes, |bytes| streams_of(bytes).1);
+        let copy = copy.context("cannot measure copying")?;
+        self.bar.inc(1);
+        Ok(Device::new(self.contexts.of(Checks::Bounds), read, copy))
+    }
 
-/// The fastest of a stream's candidates: the ruler should not be shorter than it has to be. Where a
-/// CPU has to be quick about it, the default.
-fn stream(
-    ctx: &Context,
-    extent: Extent,
-    mut bytes: u64,
-    work: impl Fn(u64) -> Work,
-) -> fewbytes::Result<Figure> {
-    loop {
-        let work = work(bytes);
-        match fastest(ctx, extent, bytes, &work) {
-            Err(Error::OutOfMemory { .. }) if bytes / 2 >= SMALLEST_STREAM => {
-                bytes = bytes / 32 * 16;
+    /// Every row. Those that were measured before the device reached its highest clock are marked.
+    pub(crate) fn rows(&mut self, rows: &[Row], device: &mut Device) -> Result<()> {
+        for row in rows {
+            self.bar.set_message(row.name());
+            match self.figure(row) {
+                Ok(figure) => device.figures.push(figure),
+                Err(error @ Error::DeviceLost { .. }) => return Err(error).context(row.name()),
+                Err(error) => {
+                    device.failures.push(Failure { row: row.name(), error: error.to_string() });
+                }
             }
-            outcome => return outcome,
+            self.bar.inc(1);
+        }
+        let streams = [&mut device.read, &mut device.copy];
+        for figure in streams.into_iter().chain(&mut device.figures) {
+            figure.timing.settled &= !self.probe.outran(&figure.timing);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn budget(&self) -> Budget {
+        let default = Budget::for_device(self.contexts.of(Checks::Bounds).info());
+        Budget { past_cache: self.extent.past_cache.unwrap_or(default.past_cache), ..default }
+    }
+
+    /// The fastest of a stream's candidates: the ruler should not be shorter than it has to be.
+    /// Where a CPU has to be quick about it, the default.
+    fn stream(&mut self, mut bytes: u64, work: impl Fn(u64) -> Work) -> fewbytes::Result<Figure> {
+        loop {
+            match self.fastest(bytes, &work(bytes)) {
+                Err(Error::OutOfMemory { .. }) if bytes / 2 >= SMALLEST_STREAM => {
+                    bytes = bytes / 32 * 16;
+                }
+                outcome => return outcome,
+            }
         }
     }
-}
 
-fn fastest(ctx: &Context, extent: Extent, bytes: u64, work: &Work) -> fewbytes::Result<Figure> {
-    let mut best: Option<Figure> = None;
-    let shape = format!("{} MiB", bytes.div_ceil(1 << 20));
-    let launches = work.launches(ctx.caps(), &Knobs::default())?;
-    let operands = Operands::new(ctx, &launches, Order::Chain, &budget(ctx, extent))?;
-    let mut candidates = work.candidates(ctx.caps());
-    if extent.quick && extent.software {
-        candidates.truncate(1);
+    fn fastest(&mut self, bytes: u64, work: &Work) -> fewbytes::Result<Figure> {
+        let ctx = self.contexts.of(Checks::Bounds);
+        let launches = work.launches(ctx.caps(), &Knobs::default())?;
+        let operands = Operands::new(ctx, &launches, Order::Chain, &self.budget())?;
+        let mut candidates = work.candidates(ctx.caps());
+        if self.extent.quick && self.extent.software {
+            candidates.truncate(1);
+        }
+        let mut best: Option<Figure> = None;
+        for knobs in candidates {
+            let row = Row {
+                work: work.clone(),
+                shape: format!("{} MiB", bytes.div_ceil(1 << 20)),
+                setting: String::new(),
+                knobs,
+                tuned: true,
+                order: Order::Chain,
+                checks: Checks::Bounds,
+            };
+            let found = Figure { form: String::new(), ..self.timed(&row, &operands)? };
+            if best.as_ref().is_none_or(|best| found.gb_per_s > best.gb_per_s) {
+                best = Some(found);
+            }
+        }
+        best.ok_or_else(|| Error::shape("candidates of a stream", "at least one", 0))
     }
-    for knobs in candidates {
-        let row = Row {
-            work: work.clone(),
-            shape: shape.clone(),
-            setting: String::new(),
-            variant: "baseline",
-            knobs,
-            order: Order::Chain,
-            checked: true,
+
+    fn figure(&mut self, row: &Row) -> fewbytes::Result<Figure> {
+        let ctx = self.contexts.of(row.checks);
+        let launches = row.work.launches(ctx.caps(), &row.knobs)?;
+        let operands = Operands::new(ctx, &launches, row.order, &self.budget())?;
+        self.timed(row, &operands)
+    }
+
+    fn timed(&mut self, row: &Row, operands: &Operands) -> fewbytes::Result<Figure> {
+        let ctx = self.contexts.of(row.checks);
+        let plan = ctx.plan_launches(row.work.launches(ctx.caps(), &row.knobs)?)?;
+        let rotation = operands.rotation(ctx, &plan)?;
+        let options = match self.extent.quick {
+            true => Options::quick(row.order),
+            false => Options::full(row.order),
         };
-        let found = timed(ctx, extent, &row, &operands)?;
-        if best.as_ref().is_none_or(|best| found.gb_per_s > best.gb_per_s) {
-            best = Some(found);
+        let timing: Timing = self.probe.time(ctx, &rotation, &options)?;
+        let variant = plan.variants().next().map_or("", |(_, variant)| variant);
+        Ok(Figure {
+            kernel: row.work.kernel().to_owned(),
+            shape: row.shape.clone(),
+            setting: row.setting.clone(),
+            variant: variant.to_owned(),
+            form: row.form(),
+            knobs: row.knobs,
+            tuned: row.tuned,
+            checks: row.checks,
+            bytes: plan.traffic().bytes(),
+            gb_per_s: timing.gigabytes_per_second(plan.traffic()),
+            published_us: self.published.and_then(|published| published.microseconds(row)),
+            timing,
+        })
+    }
+}
+
+/// Reading so many bytes, and copying half as many, so that all places of the output fit into one
+/// buffer.
+fn streams_of(bytes: u64) -> (Work, Work) {
+    let words = |bytes: u64| usize::try_from(bytes / 4).unwrap_or(usize::MAX);
+    let copied = bytes / 32 * 16;
+    (Work::Read(StreamRead::new(words(bytes))), Work::Copy(StreamCopy::new(words(copied))))
+}
+
+/// Compiles the pipelines of all rows, several at a time.
+fn compile(contexts: &Contexts<'_>, rows: &[Row], bar: &ProgressBar) {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+            prepare(contexts.of(row.checks), &row.work, &row.knobs);
+            bar.inc(1);
         }
-    }
-    best.ok_or_else(|| Error::shape("candidates of a stream", "at least one", 0))
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        (0..threads).for_each(|_| {
+            scope.spawn(work);
+        });
+    });
 }
 
-pub(crate) fn budget(ctx: &Context, extent: Extent) -> Budget {
-    let default = Budget::for_device(ctx.info());
-    Budget { past_cache: extent.past_cache.unwrap_or(default.past_cache), ..default }
-}
-
-fn figure(ctx: &Context, extent: Extent, row: &Row) -> fewbytes::Result<Figure> {
-    let launches = row.work.launches(ctx.caps(), &row.knobs)?;
-    let operands = Operands::new(ctx, &launches, row.order, &budget(ctx, extent))?;
-    timed(ctx, extent, row, &operands)
-}
-
-fn timed(
-    ctx: &Context,
-    extent: Extent,
-    row: &Row,
-    operands: &Operands,
-) -> fewbytes::Result<Figure> {
-    let plan = ctx.plan_launches(row.work.launches(ctx.caps(), &row.knobs)?)?;
-    let rotation = operands.rotation(ctx, &plan)?;
-    let mut options =
-        if extent.quick { Options::quick(row.order) } else { Options::full(row.order) };
-    if matches!(row.work, Work::Read(_)) && !extent.software {
-        // The first rows of all: the device has been idle, and everything is compared with them.
-        options.warm_up = WAKE_UP;
-    }
-    let timing: Timing = time(ctx, &rotation, &options)?;
-    let variant = plan.variants().next().map_or(row.variant, |(_, variant)| variant);
-    Ok(Figure {
-        kernel: row.work.kernel().to_owned(),
-        shape: row.shape.clone(),
-        setting: row.setting.clone(),
-        variant: variant.to_owned(),
-        knobs: row.knobs,
-        checked: row.checked,
-        bytes: plan.traffic().bytes(),
-        gb_per_s: timing.gigabytes_per_second(plan.traffic()),
-        timing,
-    })
+/// Compiles one launch; the context remembers it. What cannot be compiled is told where it is to be
+/// measured.
+fn prepare(ctx: &Context, work: &Work, knobs: &Knobs) {
+    let launches: fewbytes::Result<Vec<Launch>> = work.launches(ctx.caps(), knobs);
+    drop(launches.and_then(|launches| ctx.plan_launches(launches)));
 }

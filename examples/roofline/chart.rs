@@ -1,5 +1,6 @@
 //! The figures as a picture: one bar a row against the read stream.
 
+use crate::checks::Checks;
 use crate::report::{Device, Figure, Report};
 use crate::table::microseconds;
 use anyhow::{Context as _, Result, anyhow};
@@ -13,6 +14,7 @@ const STREAM: RGBColor = RGBColor(150, 150, 150);
 const BASELINE: RGBColor = RGBColor(122, 170, 214);
 const FASTER: RGBColor = RGBColor(31, 98, 168);
 const UNCHECKED: RGBColor = RGBColor(211, 94, 18);
+const GUARDED: RGBColor = RGBColor(120, 94, 160);
 
 const WIDTH: i32 = 1080;
 /// Where bars begin and where 100 % or more end.
@@ -84,11 +86,12 @@ fn longest(device: &Device) -> f64 {
 }
 
 fn color(figure: &Figure) -> RGBColor {
-    match (figure.kernel.starts_with("stream_"), figure.checked, figure.variant.as_str()) {
-        (true, ..) => STREAM,
-        (_, false, _) => UNCHECKED,
-        (_, _, "baseline") => BASELINE,
-        _ => FASTER,
+    match figure.checks {
+        _ if figure.kernel.starts_with("stream_") => STREAM,
+        Checks::Unchecked => UNCHECKED,
+        Checks::LoopGuard | Checks::ZeroedMemory => GUARDED,
+        Checks::Bounds if figure.variant == "baseline" => BASELINE,
+        Checks::Bounds => FASTER,
     }
 }
 
@@ -144,7 +147,10 @@ fn row_label(figure: &Figure) -> String {
     if figure.kernel.starts_with("stream_") {
         return format!("{} {}", figure.kernel, figure.shape);
     }
-    format!("{}, {}", figure.setting, figure.label())
+    // What was asked for says more than the variant, where there is not room for both.
+    let special = figure.special();
+    let words = if special.is_empty() { &figure.variant } else { &special };
+    format!("{}, {words}", figure.setting)
 }
 
 fn value_label(device: &Device, figure: &Figure) -> String {
@@ -160,6 +166,7 @@ fn legend(area: &Area<'_>, device: &Device, y: i32) -> Drawn {
         (BASELINE, "baseline: runs everywhere"),
         (FASTER, "other variants"),
         (UNCHECKED, "without bounds checks"),
+        (GUARDED, "with more checks"),
     ];
     let mut x = 16;
     for (meaning, words) in meanings {

@@ -1,5 +1,6 @@
 //! Old and new figures side by side.
 
+use crate::forms::change;
 use crate::report::{Device, Report};
 use crate::table::{microseconds, table};
 use std::collections::BTreeMap;
@@ -55,7 +56,7 @@ fn of_device(old: &Device, new: &Device) -> String {
             key.clone(),
             microseconds(was),
             microseconds(is),
-            change(was, is, twin.timing.settled && figure.timing.settled),
+            change(twin, figure),
             format!("{:.1}", old.percent(twin)),
             format!("{:.1}", new.percent(figure)),
         ]);
@@ -78,11 +79,6 @@ fn of_device(old: &Device, new: &Device) -> String {
         }
     }
     text
-}
-
-fn change(was: f64, is: f64, settled: bool) -> String {
-    let doubt = if settled { "" } else { " ~" };
-    format!("{:+.1} %{doubt}", 100.0 * (is / was - 1.0))
 }
 
 #[cfg(test)]

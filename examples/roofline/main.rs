@@ -9,18 +9,23 @@
 
 mod bench;
 mod chart;
+mod checks;
 mod compare;
+mod forms;
 mod options;
+mod published;
 mod report;
 mod rows;
 mod table;
 mod tune;
 
 use anyhow::{Context as _, Result};
+use bench::Bench;
 use clap::Parser;
 use fewbytes_wgpu::tune::TuneCache;
 use fewbytes_wgpu::{Context, Features, adapters, describe, wgpu};
 use options::Cli;
+use published::Published;
 use report::{Device, Report};
 use rows::{Extent, Filter, Row};
 use std::process::ExitCode;
@@ -77,6 +82,7 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
         report::make_folder(path)?;
     }
     let filter = Filter::new(&cli.filter);
+    let published = Published::load()?;
     let mut report = Report::new();
     let mut cache = TuneCache::new();
     let (mut any, mut complete) = (false, true);
@@ -85,8 +91,12 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
         let ctx = pollster::block_on(Context::open_on(adapter, Features::Full))
             .with_context(|| format!("cannot open {name}"))?;
         let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
-        let extent =
-            Extent { quick: cli.quick, software, past_cache: cli.past_cache.map(|mib| mib << 20) };
+        let extent = Extent {
+            quick: cli.quick,
+            software,
+            forms: cli.forms || !cli.quick,
+            past_cache: cli.past_cache.map(|mib| mib << 20),
+        };
         let mut rows = rows::all(ctx.caps(), extent, &cli.order.orders(), cli.unchecked)?;
         rows.retain(|row| filter.matches(&row.name()));
         any |= !rows.is_empty();
@@ -101,12 +111,15 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
         if cli.tune {
             rows = tune::merged(rows);
         }
-        let (device, tuned) = measured(&ctx, extent, rows, cli.tune.then_some(&mut cache))?;
+        let beside = (cli.published || published.fits(&ctx.info().name)).then_some(&published);
+        let cache = cli.tune.then_some(&mut cache);
+        let (device, tuned) = measured(&ctx, extent, rows, cache, beside)?;
         if !tuned.is_empty() {
             println!("{}", tune::text(&tuned));
         }
         complete &= device.failures.is_empty();
-        println!("{}\n", table::of_device(&device));
+        println!("{}\n", table::of_device(&device, &published.legend()));
+        println!("{}", forms::text(&device));
         report.devices.push(device);
     }
     if !any {
@@ -140,19 +153,19 @@ fn measured(
     extent: Extent,
     mut rows: Vec<Row>,
     cache: Option<&mut TuneCache>,
+    published: Option<&Published>,
 ) -> Result<(Device, Vec<tune::Line>)> {
-    let turns = if cache.is_some() { 2 } else { 1 };
+    let turns = if cache.is_some() { 3 } else { 2 };
     let bar = bench::progress(turns * rows.len() as u64 + 2);
     let run = || -> Result<_> {
-        let mut device = bench::streams(ctx, extent, &bar)?;
-        let wanted = rows.iter().any(|row| !row.checked);
-        let unchecked = wanted.then(|| bench::without_checks(ctx)).transpose()?;
+        let mut bench = Bench::new(ctx, extent, &rows, &bar, published)?;
+        let mut device = bench.streams()?;
         let mut tuned = Vec::new();
         if let Some(cache) = cache {
-            tuned = tune::rows(ctx, unchecked.as_ref(), extent, &rows, &mut device, cache, &bar)?;
+            tuned = tune::rows(&bench, &rows, &mut device, cache)?;
             rows = tuned.iter().map(tune::Line::row).collect();
         }
-        bench::rows(ctx, unchecked.as_ref(), extent, &rows, &mut device, &bar)?;
+        bench.rows(&rows, &mut device)?;
         Ok((device, tuned))
     };
     let outcome = run();

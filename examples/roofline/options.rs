@@ -24,7 +24,7 @@ pub(crate) struct Cli {
     /// Every adapter of this machine
     #[arg(long)]
     pub(crate) all: bool,
-    /// Fewer shapes and widths, shorter passes: under a minute on a GPU
+    /// Fewer shapes and widths, shorter passes: under a minute on a GPU, where all takes about three
     #[arg(long)]
     pub(crate) quick: bool,
     /// Only rows whose name, as --list shows it, contains this; may repeat, all must match
@@ -39,6 +39,13 @@ pub(crate) struct Cli {
     /// Adds every row with the shaders' bounds checks off
     #[arg(long)]
     pub(crate) unchecked: bool,
+    /// Adds rows that differ from the kernel's choices in one thing, and what each costs, to --quick;
+    /// they are in a full run anyhow
+    #[arg(long)]
+    pub(crate) forms: bool,
+    /// Shows published times of other kernels whatever the adapter, not only on the one they are of
+    #[arg(long)]
+    pub(crate) published: bool,
     /// Writes the figures here
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! The figures as data and as a file.
 
+use crate::checks::Checks;
 use anyhow::{Context as _, Result, ensure};
 use fewbytes::Knobs;
 use fewbytes_wgpu::Context;
@@ -9,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// Version of the file's contents.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// All figures of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,12 +42,20 @@ pub(crate) struct Figure {
     pub(crate) kernel: String,
     pub(crate) shape: String,
     pub(crate) setting: String,
+    /// What the kernel made of the knobs, for the reader.
     pub(crate) variant: String,
+    /// The knobs that were asked for in words; empty for the defaults.
+    pub(crate) form: String,
     pub(crate) knobs: Knobs,
-    pub(crate) checked: bool,
+    /// Whether the knobs were found by measurement, as those of the streams are.
+    pub(crate) tuned: bool,
+    pub(crate) checks: Checks,
     /// Bytes that the work needs.
     pub(crate) bytes: u64,
     pub(crate) gb_per_s: f64,
+    /// Microseconds that others published for this work, where that compares.
+    #[serde(default)]
+    pub(crate) published_us: Option<f64>,
     pub(crate) timing: Timing,
 }
 
@@ -58,22 +67,28 @@ pub(crate) struct Failure {
 }
 
 impl Figure {
-    /// Variant and whatever is special about the row.
-    pub(crate) fn label(&self) -> String {
-        let order = match self.timing.order {
-            Order::Chain => "",
-            Order::Independent => ", independent",
-        };
-        let checks = if self.checked { "" } else { ", unchecked" };
-        format!("{}{order}{checks}", self.variant)
+    /// What was asked for beyond the defaults: knobs and checks.
+    pub(crate) fn asked(&self) -> String {
+        joined(&[&self.form, self.checks.name()], ", ")
     }
 
-    /// What makes a row the same row in another run.
+    /// Variant and whatever is special about the row.
+    pub(crate) fn label(&self) -> String {
+        joined(&[&self.variant, &self.special()], ", ")
+    }
+
+    /// What is special about the row: knobs, order, checks.
+    pub(crate) fn special(&self) -> String {
+        let order = match self.timing.order {
+            Order::Chain => "",
+            Order::Independent => "independent",
+        };
+        joined(&[&self.form, order, self.checks.name()], ", ")
+    }
+
+    /// What makes a row the same row in another run: what was asked for, whatever became of it.
     pub(crate) fn key(&self) -> String {
-        let parts = [&self.kernel, &self.shape, &self.setting, &self.label()];
-        let parts: Vec<&str> =
-            parts.map(String::as_str).into_iter().filter(|p| !p.is_empty()).collect();
-        parts.join(" ")
+        joined(&[&self.kernel, &self.shape, &self.setting, &self.special()], " ")
     }
 
     fn check(&self) -> Result<()> {
@@ -92,6 +107,11 @@ impl Figure {
         );
         Ok(())
     }
+}
+
+/// Those parts that say something.
+fn joined(parts: &[&str], between: &str) -> String {
+    parts.iter().copied().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(between)
 }
 
 impl Device {
@@ -181,10 +201,13 @@ pub(crate) mod tests {
             shape: "64x64".to_owned(),
             setting: setting.to_owned(),
             variant: "baseline".to_owned(),
+            form: String::new(),
             knobs: Knobs::default(),
-            checked: true,
+            tuned: false,
+            checks: Checks::Bounds,
             bytes: 1_000_000,
             gb_per_s: 1e6 / median,
+            published_us: None,
             timing: Timing {
                 clock: Clock::Timestamps,
                 order: Order::Chain,
@@ -194,6 +217,7 @@ pub(crate) mod tests {
                 samples: 7,
                 rotation: 3,
                 settled: true,
+                probe_ns: None,
             },
         }
     }
@@ -232,14 +256,32 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn rows_are_told_apart_by_what_was_asked_for_not_by_what_became_of_it() {
+        let plain = figure("gemv", "4 bits f16", 5.0);
+        let other = Figure { variant: "subgroup".to_owned(), ..plain.clone() };
+        assert_eq!(plain.key(), other.key());
+        let mut keys = vec![plain.key()];
+        keys.push(Figure { form: "loop".to_owned(), ..plain.clone() }.key());
+        for checks in [Checks::Unchecked, Checks::LoopGuard, Checks::ZeroedMemory] {
+            keys.push(Figure { checks, ..plain.clone() }.key());
+        }
+        let mut independent = plain;
+        independent.timing.order = Order::Independent;
+        keys.push(independent.key());
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 6, "{keys:?}");
+    }
+
+    #[test]
     fn files_that_cannot_be_used_say_why() {
         let good = serde_json::to_string(&report(&[("2 bits", 5.0)])).unwrap();
         Report::parse(&good).unwrap();
         let message = |text: &str| format!("{:#}", Report::parse(text).unwrap_err());
         assert!(message("").contains("no report"));
         assert!(message("{\"rows\": []}").contains("no report"));
-        assert!(message("{\"format\": 2}").contains("format is 2"));
-        assert!(message("{\"format\": 1}").contains("damaged"));
+        assert!(message("{\"format\": 1}").contains("format is 1"));
+        assert!(message("{\"format\": 2}").contains("damaged"));
         assert!(message(&good.replace("\"min\":4500.0", "\"min\":-1.0")).contains("cannot be"));
         assert!(message(&good.replace("\"min\":4500.0", "\"min\":5500.0")).contains("cannot be"));
         assert!(message(&good.replace("\"gb_per_s\":200.0", "\"gb_per_s\":1.0")).contains("GB/s"));

@@ -1,39 +1,67 @@
 //! What is measured, as data.
 
+use crate::checks::Checks;
 use anyhow::Result;
-use fewbytes::launch::{Caps, Knobs, Launch, Reduce, Spec};
+use fewbytes::launch::{Caps, Knobs, Launch, Lookup, Masks, Reduce, Spec};
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, TableElement,
+    Activation, Arithmetic, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane,
+    TableElement,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes_wgpu::measure::Order;
 
-/// Outputs, inputs, and the numbers of activation vectors to multiply with.
-type Product = (usize, usize, &'static [usize]);
+/// A linear layer, and what is measured of it besides one vector of f16 at every width.
+#[derive(Debug, Clone, Copy)]
+struct Product {
+    rows: usize,
+    cols: usize,
+    /// Further numbers of vectors.
+    batches: &'static [usize],
+    /// Activations of f32 too.
+    single: bool,
+    /// Products in f16 too, where the device has them, at the widths where they are faster.
+    half: bool,
+    /// What each choice of the kernel costs.
+    forms: bool,
+}
+
+const fn product(rows: usize, cols: usize) -> Product {
+    Product { rows, cols, batches: &[], single: false, half: false, forms: false }
+}
 
 /// Linear layers of 7B to 70B models.
 const PRODUCTS: [Product; 8] = [
-    (4096, 4096, &[1]),
-    (12288, 4096, &[1]),
-    (22016, 4096, &[1]),
-    (4096, 11008, &[1]),
-    (8192, 8192, &[1]),
-    (28672, 8192, &[1]),
-    (14336, 4096, &[1]),
-    (4096, 14336, &[1]),
+    Product { single: true, ..product(4096, 4096) },
+    product(12288, 4096),
+    Product { half: true, ..product(22016, 4096) },
+    product(4096, 11008),
+    Product { batches: &[2, 4, 8], single: true, half: true, forms: true, ..product(8192, 8192) },
+    Product { half: true, forms: true, ..product(28672, 8192) },
+    product(14336, 4096),
+    product(4096, 14336),
 ];
-const QUICK_PRODUCTS: [Product; 2] = [(4096, 4096, &[1]), (8192, 8192, &[1])];
+const QUICK_PRODUCTS: [Product; 2] = [
+    product(4096, 4096),
+    Product { batches: &[8], single: true, half: true, forms: true, ..product(8192, 8192) },
+];
 /// Small enough for a CPU that plays a GPU.
-const SOFTWARE_PRODUCTS: [Product; 2] = [(1024, 1024, &[1]), (512, 2048, &[1])];
+const SOFTWARE_PRODUCTS: [Product; 2] = [
+    Product { batches: &[8], single: true, half: true, forms: true, ..product(1024, 1024) },
+    product(512, 2048),
+];
 
 const BITS: [u8; 7] = [2, 3, 4, 5, 6, 7, 8];
 const QUICK_BITS: [u8; 3] = [2, 4, 8];
+const HALF_BITS: [u8; 2] = [2, 3];
+const FORM_BITS: [u8; 4] = [2, 4, 6, 8];
 
 /// How much to measure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
     pub(crate) quick: bool,
     pub(crate) software: bool,
+    /// Whether to measure what each choice of a kernel costs.
+    pub(crate) forms: bool,
     /// Bytes between two uses of the same memory, where they were chosen.
     pub(crate) past_cache: Option<u64>,
 }
@@ -50,6 +78,11 @@ impl Extent {
 
     fn bits(self) -> &'static [u8] {
         if self.quick { &QUICK_BITS } else { &BITS }
+    }
+
+    /// Those of some widths that are measured.
+    fn among(self, widths: &[u8]) -> impl Iterator<Item = u8> + '_ {
+        widths.iter().copied().filter(move |bits| self.bits().contains(bits))
     }
 
     /// Bytes of the streams' buffers: all that a binding holds, unless a CPU has to do it.
@@ -99,21 +132,59 @@ pub(crate) struct Row {
     pub(crate) shape: String,
     /// Width, element, vectors.
     pub(crate) setting: String,
-    /// The variant that is asked for.
-    pub(crate) variant: &'static str,
     pub(crate) knobs: Knobs,
+    /// Whether the knobs were found by measurement: then they are no part of what the row is.
+    pub(crate) tuned: bool,
     pub(crate) order: Order,
-    /// Whether shaders check bounds.
-    pub(crate) checked: bool,
+    pub(crate) checks: Checks,
 }
 
 impl Row {
+    fn new(work: Work, (rows, cols): (usize, usize), setting: String) -> Self {
+        let shape = format!("{rows}x{cols}");
+        let (knobs, order, checks) = (Knobs::DEFAULT, Order::Chain, Checks::Bounds);
+        Self { work, shape, setting, knobs, tuned: false, order, checks }
+    }
+
+    /// The knobs that the row asks for, in words; nothing for the defaults.
+    pub(crate) fn form(&self) -> String {
+        match (self.tuned, self.knobs == Knobs::DEFAULT) {
+            (true, _) => "tuned".to_owned(),
+            (false, true) => String::new(),
+            (false, false) => name_of(&self.knobs),
+        }
+    }
+
     /// What filters look at and progress shows.
     pub(crate) fn name(&self) -> String {
-        let checks = if self.checked { "" } else { " unchecked" };
-        let Self { shape, setting, variant, order, .. } = self;
-        format!("{} {shape} {setting} {variant} {}{checks}", self.work.kernel(), order.name())
+        let form = self.form();
+        let form = if form.is_empty() { "defaults" } else { form.as_str() };
+        let parts = [
+            self.work.kernel(),
+            &self.shape,
+            &self.setting,
+            form,
+            self.order.name(),
+            self.checks.name(),
+        ];
+        parts.join(" ").trim_end().to_owned()
     }
+}
+
+/// Knobs in a few words.
+pub(crate) fn name_of(knobs: &Knobs) -> String {
+    let lower = |name: String| name.to_lowercase();
+    let parts = [
+        knobs.workgroup.map(|lanes| format!("{lanes} lanes")),
+        knobs.rows.map(|rows| format!("{rows} rows")),
+        knobs.reduce.map(|reduce| lower(format!("reduce {reduce:?}"))),
+        knobs.lookup.map(|lookup| lower(format!("lookup {lookup:?}"))),
+        knobs.unroll.map(|unroll| if unroll { "unrolled" } else { "loop" }.to_owned()),
+        knobs.slices.map(|slices| format!("{slices} slices")),
+        knobs.masks.map(|masks| lower(format!("{masks:?} masks"))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "defaults".to_owned() } else { parts.join(", ") }
 }
 
 /// Every row for such a device, kernel by kernel and shape by shape.
@@ -124,50 +195,89 @@ pub(crate) fn all(
     unchecked: bool,
 ) -> Result<Vec<Row>> {
     let mut plain = Vec::new();
-    let subgroup = Knobs { reduce: Some(Reduce::Subgroup), ..Knobs::default() };
-    let mut variants = vec![("baseline", Knobs::baseline())];
-    if caps.subgroups {
-        variants.insert(0, ("subgroup", subgroup));
+    for product in extent.products() {
+        plain.extend(products(caps, extent, product)?);
     }
-    let row = |work, (rows, cols): (usize, usize), setting, variant, knobs| Row {
-        work,
-        shape: format!("{rows}x{cols}"),
-        setting,
-        variant,
-        knobs,
-        order: Order::Chain,
-        checked: true,
-    };
-    for &(rows, cols, batches) in extent.products() {
-        let layout = layout(rows, cols, caps)?;
-        for &batch in batches {
-            for &bits in extent.bits() {
-                for &(variant, knobs) in &variants {
-                    let spec = GemvBitplane { batch, ..GemvBitplane::new(layout.clone(), bits) };
-                    let vectors = if batch > 1 { format!(", {batch} vectors") } else { "".into() };
-                    let setting = format!("{bits} bits{vectors}");
-                    plain.push(row(Work::Gemv(spec), (rows, cols), setting, variant, knobs));
-                }
-            }
-        }
-    }
-    let (rows, cols) = if extent.software { (1024, 1024) } else { (8192, 8192) };
-    let layout = layout(rows, cols, caps)?;
+    let side = if extent.software { 1024 } else { 8192 };
+    let layout = layout(side, side, caps)?;
     for element in [Activation::F16, Activation::F32] {
         for &bits in extent.bits() {
             let spec = DequantizeBitplane { layout: layout.clone(), bits, element };
             let setting = format!("{bits} bits to {}", element.name());
-            let knobs = Knobs::default();
-            plain.push(row(Work::Dequantize(spec), (rows, cols), setting, "baseline", knobs));
+            plain.push(Row::new(Work::Dequantize(spec), (side, side), setting));
         }
     }
-    let checks = if unchecked { &[true, false][..] } else { &[true] };
     let mut all = Vec::new();
     for row in plain {
         for &order in orders {
-            for &checked in checks {
-                all.push(Row { order, checked, ..row.clone() });
+            all.push(Row { order, ..row.clone() });
+            if unchecked && row.checks == Checks::Bounds && row.knobs == Knobs::DEFAULT {
+                all.push(Row { order, checks: Checks::Unchecked, ..row.clone() });
             }
+        }
+    }
+    // Last, since they are read on their own.
+    let forms = extent.products().iter().filter(|product| extent.forms && product.forms);
+    for product in forms {
+        for row in forms_of(caps, extent, product)? {
+            all.extend(orders.iter().map(|&order| Row { order, ..row.clone() }));
+        }
+    }
+    Ok(all)
+}
+
+/// Rows of one layer with the kernel's own choices.
+fn products(caps: &Caps, extent: Extent, product: &Product) -> Result<Vec<Row>> {
+    let &Product { rows, cols, batches, single, half, .. } = product;
+    let layout = layout(rows, cols, caps)?;
+    let new =
+        |bits, activation| GemvBitplane { activation, ..GemvBitplane::new(layout.clone(), bits) };
+    let row = |spec: GemvBitplane, setting| Row::new(Work::Gemv(spec), (rows, cols), setting);
+    let mut all = Vec::new();
+    for &bits in extent.bits() {
+        all.push(row(new(bits, Activation::F16), format!("{bits} bits f16")));
+    }
+    for &batch in batches {
+        for &bits in extent.bits() {
+            let spec = GemvBitplane { batch, ..new(bits, Activation::F16) };
+            all.push(row(spec, format!("{bits} bits f16, {batch} vectors")));
+        }
+    }
+    for bits in extent.among(&HALF_BITS).filter(|_| half && caps.f16) {
+        let spec = GemvBitplane { arithmetic: Arithmetic::F16, ..new(bits, Activation::F16) };
+        all.push(row(spec, format!("{bits} bits f16, f16 products")));
+    }
+    for &bits in extent.bits().iter().filter(|_| single) {
+        all.push(row(new(bits, Activation::F32), format!("{bits} bits f32")));
+    }
+    Ok(all)
+}
+
+/// Rows of one layer that differ from the kernel's own choices in one thing. Those that the kernel
+/// refuses or that change nothing are left out.
+fn forms_of(caps: &Caps, extent: Extent, product: &Product) -> Result<Vec<Row>> {
+    let base = Knobs::DEFAULT;
+    let reduce = [Reduce::Workgroup, Reduce::Subgroup, Reduce::Scatter];
+    let lookup = [Lookup::Single, Lookup::Half, Lookup::Pair];
+    let mut choices = Vec::new();
+    choices.extend(reduce.map(|reduce| Knobs { reduce: Some(reduce), ..base }));
+    choices.extend(lookup.map(|lookup| Knobs { lookup: Some(lookup), ..base }));
+    choices.push(Knobs { unroll: Some(false), ..base });
+    choices.push(Knobs { masks: Some(Masks::Hidden), ..base });
+    let mut all = Vec::new();
+    for default in products(caps, Extent { quick: false, ..extent }, product)? {
+        let Work::Gemv(spec) = &default.work else { continue };
+        let plain = spec.batch == 1
+            && spec.activation == Activation::F16
+            && spec.arithmetic == Arithmetic::F32;
+        if !plain || !extent.among(&FORM_BITS).any(|bits| bits == spec.bits) {
+            continue;
+        }
+        let launches = spec.launches(caps, &base)?;
+        let differs = |knobs: &&Knobs| spec.launches(caps, knobs).is_ok_and(|l| l != launches);
+        all.extend(choices.iter().filter(differs).map(|&knobs| Row { knobs, ..default.clone() }));
+        for checks in [Checks::LoopGuard, Checks::ZeroedMemory] {
+            all.push(Row { checks, ..default.clone() });
         }
     }
     Ok(all)
@@ -201,18 +311,25 @@ mod tests {
     fn caps() -> Caps {
         Caps {
             subgroups: true,
+            subgroup_min: 32,
+            subgroup_max: 32,
+            f16: true,
             max_binding_bytes: 1 << 31,
             max_buffer_bytes: 1 << 32,
             ..Caps::webgpu()
         }
     }
 
+    fn extent(quick: bool, software: bool) -> Extent {
+        Extent { quick, software, forms: !quick, past_cache: None }
+    }
+
     #[test]
     fn every_row_has_its_own_name_and_can_be_launched() {
         for (quick, software) in [(false, false), (true, false), (false, true), (true, true)] {
             let orders = [Order::Chain, Order::Independent];
-            let rows =
-                all(&caps(), Extent { quick, software, past_cache: None }, &orders, true).unwrap();
+            let extent = Extent { forms: true, ..extent(quick, software) };
+            let rows = all(&caps(), extent, &orders, true).unwrap();
             let names: BTreeSet<_> = rows.iter().map(Row::name).collect();
             assert_eq!(names.len(), rows.len());
             for row in &rows {
@@ -223,14 +340,58 @@ mod tests {
 
     #[test]
     fn the_whole_matrix_is_there() {
-        let count = |caps: &Caps, quick| {
-            let extent = Extent { quick, software: false, past_cache: None };
-            all(caps, extent, &[Order::Chain], false).unwrap().len()
+        let count = |caps: &Caps, extent| all(caps, extent, &[Order::Chain], false).unwrap().len();
+        let full = Extent { forms: false, ..extent(false, false) };
+        // Shapes x widths; vectors x widths; f16 products; f32 activations; dequantizing.
+        assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 3 * 2 + 2 * 7 + 2 * 7);
+        assert_eq!(count(&Caps { f16: false, ..caps() }, full), 8 * 7 + 3 * 7 + 2 * 7 + 2 * 7);
+        assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 2 * 3);
+    }
+
+    #[test]
+    fn forms_differ_from_the_defaults_in_one_thing_each() {
+        let rows = all(&caps(), extent(false, false), &[Order::Chain], false).unwrap();
+        let of = |setting: &str| -> Vec<String> {
+            let wanted = |row: &&Row| row.shape == "28672x8192" && row.setting == setting;
+            let asked = rows.iter().filter(wanted).map(|row| row.form() + row.checks.name());
+            asked.filter(|asked| !asked.is_empty()).collect()
         };
-        // Shapes x widths x variants, and dequantizing to two elements.
-        assert_eq!(count(&caps(), false), 8 * 7 * 2 + 2 * 7);
-        assert_eq!(count(&Caps::webgpu(), false), 8 * 7 + 2 * 7);
-        assert_eq!(count(&caps(), true), 2 * 3 * 2 + 2 * 3);
+        let always = ["loop", "hidden masks", "loop guard", "zeroed workgroup memory"];
+        // Subgroups are the default, and pairs at 2 bits; pairs are for up to 4.
+        for (setting, lookups) in [
+            ("2 bits f16", ["lookup single", "lookup half"]),
+            ("4 bits f16", ["lookup half", "lookup pair"]),
+        ] {
+            let reduce = ["reduce workgroup", "reduce scatter"];
+            assert_eq!(of(setting), [&reduce[..], &lookups[..], &always[..]].concat());
+        }
+        assert!(!of("8 bits f16").contains(&"lookup pair".to_owned()));
+        assert!(of("3 bits f16").is_empty());
+        let none = Extent { forms: false, ..extent(false, false) };
+        let without = all(&caps(), none, &[Order::Chain], false).unwrap();
+        assert!(without.iter().all(|row| row.form().is_empty()));
+    }
+
+    #[test]
+    fn knobs_have_names_of_their_own() {
+        let base = Knobs::DEFAULT;
+        let names: BTreeSet<_> = [
+            base,
+            Knobs { workgroup: Some(64), ..base },
+            Knobs { rows: Some(64), ..base },
+            Knobs { slices: Some(64), ..base },
+            Knobs { unroll: Some(true), ..base },
+            Knobs { unroll: Some(false), ..base },
+            Knobs { masks: Some(Masks::Hidden), ..base },
+            Knobs { masks: Some(Masks::Constant), ..base },
+            Knobs { lookup: Some(Lookup::Half), ..base },
+            Knobs { reduce: Some(Reduce::Scatter), ..base },
+        ]
+        .iter()
+        .map(name_of)
+        .collect();
+        assert_eq!(names.len(), 10);
+        assert_eq!(name_of(&Knobs::baseline()), "reduce workgroup, lookup single");
     }
 
     #[test]
@@ -246,7 +407,7 @@ mod tests {
 
     #[test]
     fn streams_fill_a_binding_in_whole_quads() {
-        let extent = Extent { quick: true, software: false, past_cache: None };
+        let extent = extent(true, false);
         assert_eq!(extent.stream_bytes(&caps()), (1 << 31) - 16);
         let extent = Extent { software: true, ..extent };
         assert_eq!(extent.stream_bytes(&caps()), 32 << 20);

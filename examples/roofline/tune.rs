@@ -1,14 +1,13 @@
 //! `--tune`: the fastest knobs of every row, before it is measured.
 
-use crate::bench::{budget, name_of};
+use crate::bench::Bench;
+use crate::checks::Checks;
 use crate::report::{Device, Failure};
-use crate::rows::{Extent, Row};
+use crate::rows::{Row, name_of};
 use crate::table::{microseconds, table};
 use anyhow::{Context as _, Result};
-use fewbytes::Error;
-use fewbytes_wgpu::Context;
+use fewbytes::{Error, Knobs};
 use fewbytes_wgpu::tune::{Outcome, Roof, TuneCache, TuneOptions, Tuned};
-use indicatif::ProgressBar;
 use std::path::Path;
 
 /// What tuning found out about one row.
@@ -17,12 +16,14 @@ pub(crate) struct Line {
     tuned: Tuned,
 }
 
-/// One row for all variants of a work, order and checks: which one to take is for the tuner.
+/// One row for all forms of a work, order and checks: which one to take is for the tuner. What
+/// more checks cost is another question.
 pub(crate) fn merged(rows: Vec<Row>) -> Vec<Row> {
     let mut merged: Vec<Row> = Vec::new();
     for row in rows {
-        let row = Row { variant: "tuned", ..row };
-        if !merged.iter().any(|other| other.name() == row.name()) {
+        let row = Row { knobs: Knobs::DEFAULT, tuned: true, ..row };
+        let seen = merged.iter().any(|other| other.name() == row.name());
+        if !seen && matches!(row.checks, Checks::Bounds | Checks::Unchecked) {
             merged.push(row);
         }
     }
@@ -34,18 +35,16 @@ pub(crate) fn merged(rows: Vec<Row>) -> Vec<Row> {
 ///
 /// Rows that cannot be tuned end up among the device's failures.
 pub(crate) fn rows(
-    ctx: &Context,
-    unchecked: Option<&Context>,
-    extent: Extent,
+    bench: &Bench<'_>,
     rows: &[Row],
     device: &mut Device,
     cache: &mut TuneCache,
-    bar: &ProgressBar,
 ) -> Result<Vec<Line>> {
+    let (extent, bar) = (bench.extent, bench.bar);
     let mut lines = Vec::new();
     for row in rows {
         let options = TuneOptions {
-            budget: Some(budget(ctx, extent)),
+            budget: Some(bench.budget()),
             roof: Roof { read_gb_s: Some(device.read.gb_per_s), gflops: None },
             ..match extent.quick {
                 true => TuneOptions::quick(row.order),
@@ -53,11 +52,11 @@ pub(crate) fn rows(
             }
         };
         let name = row.name();
-        let on = if row.checked { ctx } else { unchecked.unwrap_or(ctx) };
+        let on = bench.contexts.of(row.checks);
         let watch = |done, of| bar.set_message(format!("tuning {name}, {done} of {of}"));
         let spec = row.work.spec();
         let tuned = on.tune_with(spec, &options, watch).and_then(|tuned| {
-            if row.checked {
+            if row.checks == Checks::Bounds {
                 cache.remember(on, spec, &tuned)?;
             }
             Ok(tuned)
@@ -132,26 +131,27 @@ pub(crate) fn save(path: &Path, cache: &TuneCache) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::all;
+    use crate::rows::{Extent, all};
+    use fewbytes::Caps;
     use fewbytes::launch::Reduce;
-    use fewbytes::{Caps, Knobs};
     use fewbytes_wgpu::measure::Order;
     use fewbytes_wgpu::tune::Trial;
 
     fn some_rows() -> Vec<Row> {
         let caps = Caps { subgroups: true, ..Caps::webgpu() };
-        let extent = Extent { quick: true, software: true, past_cache: None };
+        let extent = Extent { quick: true, software: true, forms: true, past_cache: None };
         all(&caps, extent, &[Order::Chain], false).unwrap()
     }
 
     #[test]
-    fn variants_of_one_work_become_one_row() {
+    fn forms_of_one_work_become_one_row() {
         let before = some_rows();
-        let subgroup = before.iter().filter(|row| row.variant == "subgroup").count();
-        let after = merged(before.clone());
-        assert!(subgroup > 0);
-        assert_eq!(after.len(), before.len() - subgroup);
-        assert!(after.iter().all(|row| row.variant == "tuned"));
+        let plain = |row: &&Row| row.form().is_empty() && row.checks == Checks::Bounds;
+        let plain = before.iter().filter(plain).count();
+        assert!(plain < before.len());
+        let after = merged(before);
+        assert_eq!(after.len(), plain);
+        assert!(after.iter().all(|row| row.form() == "tuned"));
     }
 
     #[test]
@@ -171,9 +171,14 @@ mod tests {
         let tuned = Tuned { knobs, timing, tried, traffic, bound_ns: None };
         let row = merged(some_rows()).remove(0);
         let text = text(&[Line { row, tuned }]);
-        for part in
-            ["gemv_bitplane", "128 lanes, subgroup", "12.50", "10.00", "+25.0 %", "no memory"]
-        {
+        for part in [
+            "gemv_bitplane",
+            "128 lanes, reduce subgroup",
+            "12.50",
+            "10.00",
+            "+25.0 %",
+            "no memory",
+        ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");
         }
     }

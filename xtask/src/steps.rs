@@ -104,7 +104,7 @@ fn examples(ci: &mut Ci) -> Result<()> {
     run_example(ci, "embed_plain_wgpu", &[])?;
     run_example(ci, "dump_launch", &["gemv_bitplane"])?;
     run_example(ci, "demo", &[])?;
-    let one_row = ["--filter", "gemv_bitplane 1024x1024 4 bits baseline"];
+    let one_row = ["--filter", "gemv_bitplane 1024x1024 4 bits f16 defaults"];
     let files = ["--json", "target/roofline/ci.json", "--svg", "target/roofline/ci.svg"];
     run_example(ci, "roofline", &[&["--all", "--quick"][..], &one_row, &files].concat())
 }

@@ -172,9 +172,11 @@ impl Options {
     /// The same where such an adapter's clock allows less.
     fn on(&self, info: &wgpu::AdapterInfo) -> Self {
         match info.device_type {
-            wgpu::DeviceType::Cpu => {
-                Self { warm_up: self.warm_up.min(CPU_WARM_UP), apart: Duration::ZERO, ..self.clone() }
-            }
+            wgpu::DeviceType::Cpu => Self {
+                warm_up: self.warm_up.min(CPU_WARM_UP),
+                apart: Duration::ZERO,
+                ..self.clone()
+            },
             _ => self.clone(),
         }
     }

@@ -126,7 +126,11 @@ pub(super) fn busy(passes: &[PassTime]) -> Duration {
     Duration::try_from_secs_f64(ns * 1e-9).unwrap_or_default()
 }
 
-pub(super) fn sample(passes: &mut Passes<'_>, dispatches: u32, count: u32) -> Result<Vec<PassTime>> {
+pub(super) fn sample(
+    passes: &mut Passes<'_>,
+    dispatches: u32,
+    count: u32,
+) -> Result<Vec<PassTime>> {
     (0..count).map(|_| passes.run(dispatches)).collect()
 }
 

@@ -48,8 +48,8 @@ pub const SLOWED: f64 = 0.10;
 /// Whether a probe that took `best` nanoseconds at best and `now` takes more shows a lower clock;
 /// NaN does.
 pub fn slowed(best: f64, now: f64) -> bool {
-    // Not `>`: without an order nothing is known to be well.
-    !(now <= best * (1.0 + SLOWED))
+    let limit = best * (1.0 + SLOWED);
+    now > limit || now.is_nan() || limit.is_nan()
 }
 
 /// Decides when a warm-up has lasted long enough.

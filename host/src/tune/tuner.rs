@@ -3,7 +3,7 @@
 use super::options::TuneOptions;
 use super::survey::{Surveyed, survey};
 use super::{TuneCache, TuneEntry};
-use crate::measure::{self, Budget, Operands, Timing};
+use crate::measure::{self, Budget, Operands, Probe, Timing};
 use crate::{Context, Error, Result};
 use fewbytes::launch::Traffic;
 use fewbytes::{Knobs, Launch, Spec};
@@ -139,7 +139,13 @@ impl Context {
         let operands = Operands::new(self, &worth.concat(), options.screen.order, &budget)?;
         let timings = 2 * worth.len();
         let bound_ns = options.roof.nanoseconds(traffic);
-        let mut run = Run { ctx: self, options, operands, bound_ns, watch, done: 0, timings };
+        let mut probe = Probe::new(self, Probe::WAKE_UP)?;
+        // A GPU that waits for a compiler lowers its clock, so all is compiled before anything is
+        // timed. What fails here fails again below, where it is dealt with.
+        worth.iter().for_each(|launches| drop(self.plan_launches(launches.to_vec())));
+        probe.wake(self)?;
+        let mut run =
+            Run { ctx: self, options, operands, bound_ns, watch, probe, done: 0, timings };
 
         let mut tried = Vec::with_capacity(surveyed.len());
         let mut launches = Vec::with_capacity(surveyed.len());
@@ -201,6 +207,7 @@ struct Run<'a, W> {
     operands: Operands,
     bound_ns: Option<f64>,
     watch: W,
+    probe: Probe,
     done: usize,
     timings: usize,
 }
@@ -215,7 +222,7 @@ impl<W: FnMut(usize, usize)> Run<'_, W> {
         (self.watch)(self.done, self.timings);
         self.done += 1;
         let plan = self.ctx.plan_launches(launches.to_vec())?;
-        measure::time(self.ctx, &self.operands.rotation(self.ctx, &plan)?, options)
+        self.probe.time(self.ctx, &self.operands.rotation(self.ctx, &plan)?, options)
     }
 
     /// Times those close to the fastest once more, where there are several, and gives their
