@@ -33,7 +33,7 @@ fn a_layer_is_one_launch_where_it_fits() {
     let launches = gemv(4096, 4096, 4, &large());
     let [launch] = launches.as_slice() else { panic!("{} launches", launches.len()) };
     assert_eq!((launch.kernel(), launch.variant()), ("gemv_bitplane", "baseline"));
-    assert_eq!(launch.grid(), [1024, 1, 1]);
+    assert_eq!(launch.grid(), [2048, 1, 1]);
     assert_eq!(params(launch), [4096, 0, 0, 4096, 128, 4096 * 128, 4096, 1, 1, 128, 0, 0]);
     let planes = launch.operands()[0];
     assert_eq!((planes.binding, planes.bytes), (1, 4 * 4096 * 512));

@@ -28,7 +28,7 @@ pub(super) struct Choice {
 impl Choice {
     pub(super) fn new(spec: &GemvBitplane, caps: &Caps, knobs: &Knobs) -> Result<Self> {
         let batch = count("batch", spec.batch)?;
-        let rows = if batch > 1 || spec.bits <= 4 { 4 } else { 2 };
+        let rows = if batch > 1 || spec.bits <= 3 { 4 } else { 2 };
         let shape = Shape::new(NAME, caps, knobs, rows)?;
         let words = count("words of a row", spec.layout.words())?;
         let slices = knobs.slices.unwrap_or(1);
