@@ -62,7 +62,7 @@ fn a_width_that_cannot_be_uploaded_is_refused() {
 #[test]
 fn a_shape_whose_bytes_cannot_be_counted_is_refused() {
     let caps = Caps::webgpu();
-    let (f16, most) = (fewbytes::linear::TableElement::F16, usize::MAX);
+    let (f16, most) = (TableElement::F16, usize::MAX);
     let layout = |rows, cols| {
         let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
         BitplaneLayout::for_shape(shape, &[8], f16, false, 8, &caps)

@@ -149,8 +149,8 @@ impl Choice {
 
     fn parts(&self, spec: &GemvBitplane) -> Vec<Part> {
         let mut parts = code_parts(spec.bits, self.masks).to_vec();
-        let single = self.arithmetic == Arithmetic::F32 && self.lookup != Lookup::Half;
-        if single {
+        let f32_tables = self.arithmetic == Arithmetic::F32 && self.lookup != Lookup::Half;
+        if f32_tables {
             parts.extend([part!("lib/half.wgsl"), table_part(&spec.layout)]);
         } else if spec.activation == Activation::F16 && self.slices == 1 {
             parts.push(part!("lib/half.wgsl"));
