@@ -9,7 +9,8 @@ use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, TableElement,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, SumSlices,
+    TableElement,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -70,6 +71,19 @@ fn kernels(criterion: &mut Criterion) {
             row(&mut group, &ctx, BenchmarkId::new(variant, bits), &spec, &knobs);
         }
     }
+    for batch in [2, 4, 8] {
+        let spec = GemvBitplane { batch, ..GemvBitplane::new(layout.clone(), 4) };
+        row(&mut group, &ctx, BenchmarkId::new(format!("{batch} vectors"), 4), &spec, &plain);
+    }
+    let sliced = Knobs { slices: Some(4), ..plain };
+    let spec = GemvBitplane::new(layout.clone(), 4);
+    row(&mut group, &ctx, BenchmarkId::new("4 slices", 4), &spec, &sliced);
+    group.finish();
+
+    let mut group = criterion.benchmark_group("sum_slices");
+    let activation = Activation::F32;
+    let spec = SumSlices { rows: 1 << 16, batch: 1, slices: 8, activation, bias: false };
+    row(&mut group, &ctx, BenchmarkId::new("f32", 8), &spec, &plain);
     group.finish();
 
     let mut group = criterion.benchmark_group("dequantize_bitplane");

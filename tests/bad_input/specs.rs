@@ -1,9 +1,10 @@
 //! Specs and uploads, on devices that exist only as numbers.
 
 use crate::{Wanted, assert_kind, noop, refused, sparse_widths};
-use fewbytes::launch::Reduce;
+use fewbytes::launch::{Lookup, Reduce};
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane,
+    Activation, Arithmetic, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane,
+    TableElement,
 };
 use fewbytes::{Caps, Error, Knobs, Launch, Result, Spec};
 use fewbytes_wgpu::ops::{BitplaneWeights, gemv_bitplane};
@@ -61,7 +62,7 @@ fn a_width_that_cannot_be_uploaded_is_refused() {
 #[test]
 fn a_shape_whose_bytes_cannot_be_counted_is_refused() {
     let caps = Caps::webgpu();
-    let (f16, most) = (fewbytes::linear::TableElement::F16, usize::MAX);
+    let (f16, most) = (TableElement::F16, usize::MAX);
     let layout = |rows, cols| {
         let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
         BitplaneLayout::for_shape(shape, &[8], f16, false, 8, &caps)
@@ -80,20 +81,71 @@ fn a_shape_whose_bytes_cannot_be_counted_is_refused() {
 }
 
 #[test]
-fn no_vector_is_no_launch_and_several_are_refused() {
+fn no_vector_is_no_launch_and_more_than_eight_are_refused() {
     let spec = |batch| GemvBitplane { batch, ..GemvBitplane::new(layout(), 4) };
     let launches = spec(0).launches(&Caps::webgpu(), &Knobs::default()).unwrap();
     assert!(launches.is_empty());
     // Not even by the way: a width that cannot run is refused for no vector too.
     let wrong = GemvBitplane { bits: 5, ..spec(0) };
     refused(wrong.launches(&Caps::webgpu(), &Knobs::default()), &["3, 4, 8"]);
-    for batch in [2, 8, usize::MAX] {
+    for batch in [9, usize::MAX] {
         let result = spec(batch).launches(&Caps::webgpu(), &Knobs::default());
-        let error = refused(result, &[&format!("batch {batch}"), "one vector"]);
-        assert_kind!(error, Error::Unsupported { .. });
+        let error = refused(result, &["batch of gemv_bitplane", "0..=8", &batch.to_string()]);
+        assert_kind!(error, Error::Range { .. });
     }
     let plan = noop().plan(&spec(0)).unwrap();
     assert_eq!((plan.variants().count(), plan.traffic().bytes()), (0, 0));
+}
+
+#[test]
+fn forms_that_a_product_cannot_take_are_refused() {
+    let rich =
+        Caps { f16: true, subgroups: true, subgroup_min: 8, subgroup_max: 32, ..Caps::webgpu() };
+    let spec = |bits| GemvBitplane::new(layout(), bits);
+    let knobs = |knobs: Knobs, says: &[&str]| {
+        let error = refused(spec(8).launches(&rich, &knobs), says);
+        assert_kind!(error, Error::Unsupported { .. });
+    };
+    let base = Knobs::DEFAULT;
+    knobs(Knobs { lookup: Some(Lookup::Pair), ..base }, &["Pair", "2 to 4 bits"]);
+    // More sums than the smallest subgroup has lanes, lanes fewer than the largest one has.
+    let scatter = Knobs { reduce: Some(Reduce::Scatter), ..base };
+    let batch = GemvBitplane { batch: 4, ..spec(4) };
+    let wide = Knobs { workgroup: Some(32), ..scatter };
+    refused(batch.launches(&rich, &wide), &["16 sums", "smallest subgroup (8)"]);
+    knobs(Knobs { workgroup: Some(16), ..scatter }, &["16 lanes", "largest (32)"]);
+    refused(spec(8).launches(&Caps::webgpu(), &scatter), &["no subgroup operations"]);
+
+    let half = Knobs { lookup: Some(Lookup::Half), ..base };
+    refused(spec(8).launches(&Caps::webgpu(), &half), &["gemv_bitplane", "no f16"]);
+    let f32_tables = Wanted { table: TableElement::F32, ..Wanted::new(4, 64, 3, 8) }.layer();
+    let f32_tables = BitplaneLayout::new(&f32_tables, 8, &rich).unwrap();
+    refused(
+        GemvBitplane::new(f32_tables.clone(), 8).launches(&rich, &half),
+        &["Half", "tables are f32"],
+    );
+
+    let f16 = |layout| GemvBitplane {
+        activation: Activation::F16,
+        arithmetic: Arithmetic::F16,
+        ..GemvBitplane::new(layout, 4)
+    };
+    let good = f16(layout());
+    assert_eq!(good.layout.cols() % 32, 0);
+    good.launches(&rich, &base).unwrap();
+    refused(good.launches(&Caps::webgpu(), &base), &["no f16"]);
+    for (wrong, says) in [
+        (GemvBitplane { batch: 2, ..good.clone() }, "one vector"),
+        (GemvBitplane { activation: Activation::F32, ..good.clone() }, "f16 activations"),
+        (GemvBitplane { bits: 8, ..good.clone() }, "2 to 4 bits"),
+        (f16(f32_tables), "tables of f16"),
+        (f16(BitplaneLayout::new(&Wanted::new(4, 33, 3, 4).layer(), 4, &rich).unwrap()), "32"),
+    ] {
+        let error = refused(wrong.launches(&rich, &base), &["gemv_bitplane in f16", says]);
+        assert_kind!(error, Error::Unsupported { .. });
+    }
+    let single = Knobs { lookup: Some(Lookup::Single), ..base };
+    refused(good.launches(&rich, &single), &["Single", "multiplies pairs"]);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn an_unknown_spec_means_the_defaults() {
 fn a_refused_spec_means_the_defaults() {
     let (ctx, spec, entry) = known();
     let mut refused = tunable(&ctx, &CANDIDATES);
-    refused.gemv.batch = 2;
+    refused.gemv.batch = 9;
     assert!(refused.tuning_key(ctx.caps()).is_err());
     let cache = cache([entry]);
     assert_eq!(cache.knobs(&ctx, &refused), Knobs::default());

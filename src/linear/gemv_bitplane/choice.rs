@@ -28,7 +28,7 @@ pub(super) struct Choice {
 impl Choice {
     pub(super) fn new(spec: &GemvBitplane, caps: &Caps, knobs: &Knobs) -> Result<Self> {
         let batch = count("batch", spec.batch)?;
-        let rows = if batch > 1 || spec.bits <= 4 { 4 } else { 2 };
+        let rows = if batch > 1 || spec.bits <= 3 { 4 } else { 2 };
         let shape = Shape::new(NAME, caps, knobs, rows)?;
         let words = count("words of a row", spec.layout.words())?;
         let slices = knobs.slices.unwrap_or(1);
@@ -149,8 +149,8 @@ impl Choice {
 
     fn parts(&self, spec: &GemvBitplane) -> Vec<Part> {
         let mut parts = code_parts(spec.bits, self.masks).to_vec();
-        let single = self.arithmetic == Arithmetic::F32 && self.lookup != Lookup::Half;
-        if single {
+        let f32_tables = self.arithmetic == Arithmetic::F32 && self.lookup != Lookup::Half;
+        if f32_tables {
             parts.extend([part!("lib/half.wgsl"), table_part(&spec.layout)]);
         } else if spec.activation == Activation::F16 && self.slices == 1 {
             parts.push(part!("lib/half.wgsl"));

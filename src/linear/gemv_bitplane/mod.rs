@@ -17,7 +17,7 @@
 //!
 //! Knobs: all of [`Knobs`]. With several slices a launch of [`super::sum_slices`] follows, which
 //! takes the place of bindings 3 and 5; that needs scratch memory. Defaults, from measurements on an
-//! H100: 64 lanes; 4 rows up to 4 bits and for several vectors, else 2; pairs at 2 bits; f16
+//! H100: 64 lanes; 4 rows up to 3 bits and for several vectors, else 2; pairs at 2 bits; f16
 //! tables at 7 and 8 bits where the device has f16 arithmetic; rows written out; one slice.
 //!
 //! Variants are named by reduction and lookup, `baseline` being the tree with single lookups:
