@@ -1,5 +1,6 @@
 //! Any-precision weights from a dense matrix to a product, on a real device.
 
+mod batch;
 mod dequantize;
 #[path = "../fixtures/device.rs"]
 mod device;
@@ -8,6 +9,7 @@ mod fuse;
 mod matrix;
 mod plans;
 mod prefix;
+mod slices;
 
 use fewbytes::linear::gemv_bitplane::reference;
 use fewbytes::linear::{BitplaneLayer, Method, QuantizeOptions, Weights, quantize};
