@@ -1,10 +1,10 @@
 //! Several vectors at once: the products of each alone, to the bit.
 
 use crate::device::open;
-use crate::{activations, assert_product, bit_patterns, quantized};
+use crate::{activations, assert_product, bit_patterns, quantized, with_widths};
 use fewbytes::Knobs;
 use fewbytes::launch::{Lookup, Masks, Reduce};
-use fewbytes::linear::{Activation, BitplaneLayer, GemvBitplane};
+use fewbytes::linear::{Activation, BitplaneLayer};
 use fewbytes_wgpu::ops::{BitplaneWeights, gemv_bitplane};
 use fewbytes_wgpu::{Context, Features, Scalar, View};
 use half::f16;
@@ -58,31 +58,30 @@ fn same_order(bits: u8, f16: bool) -> Vec<Knobs> {
 fn a_batch_is_the_products_of_its_vectors_to_the_bit() {
     let (rows, cols) = (37, 1100);
     let layer = quantized(21, rows, cols);
-    for features in [Features::Full, Features::Baseline] {
+    for (features, bits, batch) in [
+        (Features::Full, 3, 8),
+        (Features::Full, 4, 2),
+        (Features::Full, 8, 5),
+        (Features::Baseline, 6, 3),
+    ] {
         let ctx = open(features);
-        let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
-        for (bits, batch) in [(3, 8), (4, 2), (6, 3), (8, 5)] {
-            let host = vectors(batch, cols);
-            let x = ctx.upload(&host).unwrap();
-            for knobs in same_order(bits, ctx.caps().f16) {
-                // Other widths run as they like: some of the knobs are not for them.
-                let knobs_of = |spec: &GemvBitplane| {
-                    if spec.bits == bits { knobs } else { Knobs::DEFAULT }
-                };
-                let plan = |batch| {
-                    let options = options(batch, Activation::F32, Knobs::DEFAULT);
-                    gemv_bitplane::plan_with(&ctx, &weights, options, knobs_of).unwrap()
-                };
-                let [single, several] = [1, batch].map(plan);
-                assert_eq!((several.x_len(), several.y_len()), (batch * cols, batch * rows));
-                let all = run::<f32>(&ctx, &several, bits, &weights, &x);
-                for (vector, y) in all.chunks_exact(rows).enumerate() {
-                    let x = ctx.upload(&host[vector * cols..][..cols]).unwrap();
-                    let own = run::<f32>(&ctx, &single, bits, &weights, &x);
-                    let what = format!("vector {vector} of {batch} at {bits} bits, {knobs:?}");
-                    assert_eq!(bit_patterns(y), bit_patterns(&own), "{what}");
-                    assert_product(&layer, bits, &host[vector * cols..][..cols], y);
-                }
+        let weights = BitplaneWeights::upload(&ctx, &with_widths(&layer, &[bits]), bits).unwrap();
+        let host = vectors(batch, cols);
+        let x = ctx.upload(&host).unwrap();
+        for knobs in same_order(bits, ctx.caps().f16) {
+            let plan = |batch| {
+                let options = options(batch, Activation::F32, knobs);
+                gemv_bitplane::plan(&ctx, &weights, options).unwrap()
+            };
+            let [single, several] = [1, batch].map(plan);
+            assert_eq!((several.x_len(), several.y_len()), (batch * cols, batch * rows));
+            let all = run::<f32>(&ctx, &several, bits, &weights, &x);
+            for (vector, y) in all.chunks_exact(rows).enumerate() {
+                let x = ctx.upload(&host[vector * cols..][..cols]).unwrap();
+                let own = run::<f32>(&ctx, &single, bits, &weights, &x);
+                let what = format!("vector {vector} of {batch} at {bits} bits, {knobs:?}");
+                assert_eq!(bit_patterns(y), bit_patterns(&own), "{what}");
+                assert_product(&layer, bits, &host[vector * cols..][..cols], y);
             }
         }
     }
@@ -102,7 +101,7 @@ fn a_scattered_batch_is_right_if_not_to_the_bit() {
         return;
     }
     let (rows, cols) = (37, 1100);
-    let layer = quantized(21, rows, cols);
+    let layer = with_widths(&quantized(21, rows, cols), &[3, 8]);
     let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
     let host = vectors(2, cols);
     let x = ctx.upload(&host).unwrap();
@@ -120,7 +119,7 @@ fn a_scattered_batch_is_right_if_not_to_the_bit() {
 #[test]
 fn vectors_of_halves_start_at_whole_words_with_zeros_between() {
     let (rows, cols, batch) = (37, 131, 4);
-    let layer = quantized(21, rows, cols);
+    let layer = with_widths(&quantized(21, rows, cols), &[3, 8]);
     let ctx = open(Features::Full);
     let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
     let host: Vec<f16> = vectors(batch, cols).into_iter().map(f16::from_f32).collect();
@@ -152,7 +151,8 @@ fn a_batch_through_a_joined_layer_is_the_batches_of_its_parts() {
         let (cols, batch) = (160, 4);
         // Rows that are no multiple of what a workgroup computes, so that the parts' rows sit
         // elsewhere in their workgroups than before.
-        let parts = [(1, 130), (2, 33), (3, 1)].map(|(seed, rows)| quantized(seed, rows, cols));
+        let parts = [(1, 130), (2, 33), (3, 1)]
+            .map(|(seed, rows)| with_widths(&quantized(seed, rows, cols), &[3, 5, 8]));
         let fused = BitplaneLayer::concat_rows(&parts.each_ref()).unwrap();
         let x = ctx.upload(&vectors(batch, cols)).unwrap();
         let knobs = Knobs { workgroup: Some(64), rows: Some(4), ..Knobs::DEFAULT };

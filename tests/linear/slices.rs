@@ -1,7 +1,7 @@
 //! Sliced columns, knobs for every width, plans for several layers, f16 arithmetic.
 
 use crate::device::open;
-use crate::{activations, assert_product, bit_patterns, product, quantized};
+use crate::{activations, assert_product, bit_patterns, product, quantized, with_widths};
 use fewbytes::launch::{Reduce, Spec as _};
 use fewbytes::linear::gemv_bitplane::{BIAS, X, Y};
 use fewbytes::linear::{Activation, Arithmetic, BitplaneLayer, GemvBitplane};
@@ -37,7 +37,7 @@ fn with_scratch(
 #[test]
 fn slices_give_the_product_of_the_whole() {
     let (rows, cols) = (37, 2100);
-    let layer = quantized(21, rows, cols);
+    let layer = with_widths(&quantized(21, rows, cols), &[3, 4, 8]);
     let x_host = activations(22, cols);
     for features in [Features::Full, Features::Baseline] {
         let ctx = open(features);
@@ -62,7 +62,7 @@ fn slices_give_the_product_of_the_whole() {
 #[test]
 fn a_grid_of_two_dimensions_reaches_every_slice() {
     let (rows, cols) = (43, 1100);
-    let layer = quantized(21, rows, cols);
+    let layer = with_widths(&quantized(21, rows, cols), &[4]);
     let ctx = open(Features::Full);
     let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
     let x_host = activations(22, cols);
@@ -138,7 +138,7 @@ fn every_width_runs_with_its_own_knobs() {
 #[test]
 fn one_plan_and_one_scratch_serve_all_layers_of_one_layout() {
     let ctx = open(Features::Full);
-    let layers = [21, 31, 41].map(|seed| quantized(seed, 96, 96));
+    let layers = [21, 31, 41].map(|seed| with_widths(&quantized(seed, 96, 96), &[5]));
     let uploaded = layers.each_ref().map(|l| BitplaneWeights::upload(&ctx, l, 8).unwrap());
     for knobs in [Knobs::DEFAULT, sliced(3)] {
         let plan = plan(&ctx, &uploaded[0], knobs);
