@@ -21,6 +21,9 @@ use fewbytes_wgpu::{Context, Features};
 use layers::Wanted;
 use raw::Raw;
 
+/// Columns in three slices: a launch of each product and one that adds up its slices.
+const SLICED: Knobs = Knobs { slices: Some(3), ..Knobs::DEFAULT };
+
 /// Recorded in turn: wgpu leaves out calls that set what is set already.
 const WIDTHS: [u8; 2] = [3, 4];
 
@@ -37,15 +40,17 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(ctx: Context) -> Self {
+    fn new(ctx: Context, knobs: Knobs) -> Self {
         let layer = Wanted { bias: true, ..Wanted::new(300, 96, 3, 8) }.layer();
         let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
         let (x, y) = (ctx.upload(&[1.0f32; 96]).unwrap(), ctx.alloc::<f32>(300).unwrap());
-        let gemv = gemv_bitplane::plan(&ctx, &weights, Default::default()).unwrap();
-        let product = gemv.bind(&weights, &x, &y).unwrap();
+        let options = gemv_bitplane::Options { knobs, ..Default::default() };
+        let gemv = gemv_bitplane::plan(&ctx, &weights, options).unwrap();
+        let scratch = ctx.upload(&vec![0u8; gemv.scratch_bytes() as usize]).unwrap();
+        let product = gemv.bind_with(&weights, &x, &y, Some(&scratch)).unwrap();
         let raw = WIDTHS.map(|bits| {
             let spec = GemvBitplane::new(weights.layout().clone(), bits);
-            let launches = spec.launches(ctx.caps(), &Knobs::default()).unwrap();
+            let launches = spec.launches(ctx.caps(), &knobs).unwrap();
             Raw::all(ctx.device(), &launches, &weights, [&x, &y])
         });
         Self { ctx, product, raw }
@@ -76,10 +81,11 @@ impl Scene {
     }
 }
 
-#[test]
-fn recording_allocates_what_wgpu_alone_allocates_and_nothing_more() {
+/// Counts on a device that does nothing and on a real one.
+fn assert_no_more_than_wgpu(knobs: Knobs, launches: usize) {
     for ctx in [noop(), device::open(Features::Full)] {
-        let scene = Scene::new(ctx);
+        let scene = Scene::new(ctx, knobs);
+        assert!(scene.raw.iter().all(|raw| raw.len() == launches));
         println!("{}", scene.ctx.describe());
         for count in [1, 2, 10, 100, 1000, 10_000] {
             let (ours, wgpus) = (scene.of_wrapper(count), scene.of_wgpu(count));
@@ -93,8 +99,18 @@ fn recording_allocates_what_wgpu_alone_allocates_and_nothing_more() {
 }
 
 #[test]
+fn recording_allocates_what_wgpu_alone_allocates_and_nothing_more() {
+    assert_no_more_than_wgpu(Knobs::DEFAULT, 1);
+}
+
+#[test]
+fn recording_sliced_columns_allocates_what_wgpu_alone_allocates_and_nothing_more() {
+    assert_no_more_than_wgpu(SLICED, 2);
+}
+
+#[test]
 fn recording_allocates_nothing_while_wgpus_lists_have_room() {
-    let scene = Scene::new(noop());
+    let scene = Scene::new(noop(), Knobs::DEFAULT);
     // A list of 3000 commands doubles 12 times, one of 1000 bind groups 10 times.
     let mut encoder = scene.ctx.device().create_command_encoder(&Default::default());
     let mut pass = encoder.begin_compute_pass(&Default::default());

@@ -10,6 +10,7 @@ mod layers;
 mod lost;
 mod poisoned;
 mod record;
+mod slices;
 mod specs;
 mod views;
 mod weights;

@@ -22,14 +22,14 @@ pub(crate) struct Scene {
     dst: View,
 }
 
-type Call = Box<dyn Fn(&mut wgpu::ComputePass<'_>) -> Result<()>>;
+pub(crate) type Call = Box<dyn Fn(&mut wgpu::ComputePass<'_>) -> Result<()>>;
 
 /// A wrong call: what is wrong, the call, whether its error is of the right kind, and words.
 pub(crate) struct Wrong {
     pub(crate) what: &'static str,
-    call: Call,
-    kind: fn(&Error) -> bool,
-    words: &'static [&'static str],
+    pub(crate) call: Call,
+    pub(crate) kind: fn(&Error) -> bool,
+    pub(crate) words: &'static [&'static str],
 }
 
 impl Wrong {
@@ -42,9 +42,15 @@ impl Wrong {
 
 macro_rules! wrong {
     ($what:literal, $kind:pat, $words:expr, $call:expr) => {
-        Wrong { what: $what, call: Box::new($call), kind: |e| matches!(e, $kind), words: &$words }
+        $crate::record::Wrong {
+            what: $what,
+            call: Box::new($call),
+            kind: |e| matches!(e, $kind),
+            words: &$words,
+        }
     };
 }
+pub(crate) use wrong;
 
 /// Bytes of the memory that outputs share.
 const MEMORY: u64 = 8192;

@@ -1,5 +1,6 @@
 //! Any-precision weights from a dense matrix to a product, on a real device.
 
+mod batch;
 mod dequantize;
 #[path = "../fixtures/device.rs"]
 mod device;
@@ -8,9 +9,10 @@ mod fuse;
 mod matrix;
 mod plans;
 mod prefix;
+mod slices;
 
 use fewbytes::linear::gemv_bitplane::reference;
-use fewbytes::linear::{BitplaneLayer, Method, QuantizeOptions, Weights, quantize};
+use fewbytes::linear::{BitplaneLayer, Method, QuantizeOptions, Tables, Weights, quantize};
 use fewbytes_wgpu::ops::{BitplaneWeights, gemv_bitplane};
 use fewbytes_wgpu::{Context, View};
 
@@ -21,6 +23,16 @@ fn quantized(seed: u64, rows: usize, cols: usize) -> BitplaneLayer {
     let options = QuantizeOptions { method: Method::Fast, ..QuantizeOptions::default() };
     let (bias, _) = matrix::heavy_tailed(seed + 1, rows);
     quantize(&weights, &options).unwrap().pack(Some(bias)).unwrap()
+}
+
+/// The same layer with tables for some of its widths alone: a plan compiles every width there is.
+fn with_widths(layer: &BitplaneLayer, widths: &[u8]) -> BitplaneLayer {
+    let mut tables = Tables::new(layer.table_element(), layer.rows());
+    for &bits in widths {
+        tables.insert_bytes(bits, layer.tables().bytes(bits).unwrap()).unwrap();
+    }
+    let (planes, bias) = (layer.planes().to_vec(), layer.bias().map(<[f32]>::to_vec));
+    BitplaneLayer::from_planes(layer.shape(), planes, tables, bias).unwrap()
 }
 
 fn activations(seed: u64, cols: usize) -> Vec<f32> {

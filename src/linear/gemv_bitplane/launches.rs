@@ -38,6 +38,10 @@ pub(super) fn launches(spec: &GemvBitplane, caps: &Caps, choice: &Choice) -> Res
         y_bytes: whole("y", spec.y_len(), spec.activation.bytes(), caps)?,
         bias_bytes: if spec.bias { whole("bias", layout.rows(), 4, caps)? } else { 0 },
     };
+    if choice.slices > 1 {
+        let vector = spec.y_stride().saturating_mul(spec.batch);
+        whole("partials", vector.saturating_mul(choice.slices as usize), 4, caps)?;
+    }
     let mut launches = Vec::new();
     for (piece, rows) in layout.pieces().enumerate() {
         launches.push(products.launch(count("pieces", piece)?, &rows)?);

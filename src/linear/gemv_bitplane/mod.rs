@@ -122,7 +122,8 @@ impl GemvBitplane {
 pub(super) fn stride(rows: usize, activation: Activation) -> usize {
     match activation {
         Activation::F32 => rows,
-        Activation::F16 => rows.next_multiple_of(2),
+        // A number of rows that nothing can hold is refused later, by its bytes.
+        Activation::F16 => rows.checked_next_multiple_of(2).unwrap_or(rows),
     }
 }
 
