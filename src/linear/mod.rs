@@ -11,13 +11,17 @@ pub mod dequantize_bitplane;
 pub mod file;
 mod fuse;
 pub mod gemv_bitplane;
+mod hessian;
 mod layer;
 mod layout;
+mod lnq;
+mod parallel;
 mod planes;
 mod quantize;
 pub mod sum_slices;
 mod table;
 mod tables;
+mod tiles;
 mod weights;
 
 pub use activation::Activation;
@@ -25,8 +29,13 @@ pub use arithmetic::Arithmetic;
 pub use dequantize_bitplane::DequantizeBitplane;
 pub use fuse::Fused;
 pub use gemv_bitplane::GemvBitplane;
+pub use hessian::{Hessian, HessianAccumulator};
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;
+pub use lnq::{
+    LabelStep, Lnq, LnqOptions, LnqReport, LnqStep, Phase, Precision, lnq, lnq_from,
+    lnq_with_progress, objectives, round_with_feedback,
+};
 pub use quantize::{
     Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,
 };

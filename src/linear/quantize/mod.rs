@@ -218,7 +218,25 @@ pub fn quantize_with_progress(
     options: &QuantizeOptions,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Quantized> {
-    layer(weights, options, progress).map_err(|e| e.in_layer(weights.name()))
+    let run = || options.check().and_then(|()| layer(weights, options, progress));
+    run().map_err(|e| e.in_layer(weights.name()))
+}
+
+/// Clusters at one width, 1 to 8 bits, tables in `f32`: where other quantizers start.
+pub(crate) fn seed(weights: &Weights<'_>, bits: u8, method: Method) -> Result<Quantized> {
+    let table = TableElement::F32;
+    let options = QuantizeOptions { seed_bits: bits, parent_bits: bits, method, table };
+    layer(weights, &options, &|_| {})
+}
+
+/// Codes that no weight has, over all rows.
+pub(crate) fn idle_codes(codes: &[u8], cols: usize, bits: u8) -> usize {
+    let idle = |row: &[u8]| {
+        let mut used = [false; 256];
+        row.iter().for_each(|&code| used[usize::from(code)] = true);
+        used[..1 << bits].iter().filter(|used| !**used).count()
+    };
+    codes.chunks_exact(cols).map(idle).sum()
 }
 
 fn layer(
@@ -226,7 +244,6 @@ fn layer(
     options: &QuantizeOptions,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Quantized> {
-    options.check()?;
     let (rows, cols) = (weights.rows(), weights.cols());
     if u32::try_from(cols).is_err() {
         return Err(Error::shape("columns", format!("at most {}", u32::MAX), cols));

@@ -1,0 +1,276 @@
+//! Hessians of a layer's output error, one for each group of outputs.
+//!
+//! The squared error that quantizing a row `w` of a linear layer causes at its output, over
+//! calibration inputs `X[n, in]`, is `(w - q)^T H (w - q)` with `H = X^T X`. Weighting token `t` by
+//! `s[t, k]`, the mean over the outputs of group `k` of the squared gradient of the end loss, makes
+//! that the change of the end loss to second order: `H_k = X^T diag(s_k) X`. Source: "GuidedQuant:
+//! Large Language Model Quantization via Exploiting End Loss Guidance", arXiv 2505.07004.
+
+mod accumulate;
+#[cfg(test)]
+mod tests;
+
+pub use accumulate::HessianAccumulator;
+
+use super::tiles::{SIDE, Tiles};
+use crate::{Error, Result};
+
+/// How far apart `H[i, j]` and `H[j, i]` may be, relative to `sqrt(H[i, i] * H[j, j])`.
+const ASYMMETRY: f64 = 1e-3;
+
+/// Symmetric matrices `H[groups, inputs, inputs]` of one layer.
+///
+/// Group `k` of `g` is that of the outputs `k * rows / g .. (k + 1) * rows / g`. Only upper
+/// triangles are held, `inputs * (inputs + 1) / 2` numbers a group. A positive factor common to all
+/// of a layer's groups changes no codes and no tables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hessian {
+    name: String,
+    inputs: usize,
+    groups: usize,
+    tokens: u64,
+    /// `[groups, inputs * (inputs + 1) / 2]`: of row `i` the columns from `i` on.
+    packed: Vec<f32>,
+}
+
+/// Numbers in one upper triangle.
+pub(crate) fn triangle(inputs: usize) -> Option<usize> {
+    inputs.checked_add(1)?.checked_mul(inputs).map(|twice| twice / 2)
+}
+
+fn group_name(group: usize) -> String {
+    format!("Hessian of group {group}")
+}
+
+impl Hessian {
+    /// Takes full matrices, row-major `[groups, inputs, inputs]`; `name` is the layer's name in
+    /// every later error. Where a matrix is slightly asymmetric, `(H + H^T) / 2` counts.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] around [`Error::Shape`] for a size of 0 or matrices that are not square,
+    /// and around [`Error::Value`], naming the group, for a number that is not finite, a negative
+    /// diagonal, or an asymmetry above a thousandth of `sqrt(H[i, i] * H[j, j])`.
+    pub fn from_full(name: &str, inputs: usize, groups: usize, full: &[f32]) -> Result<Self> {
+        let checked = || {
+            let count = inputs.checked_mul(inputs).and_then(|each| each.checked_mul(groups));
+            check_length(inputs, groups, count, full.len())?;
+            let mut packed = Vec::with_capacity(full.len() / 2 + groups * inputs);
+            for (group, h) in full.chunks_exact(inputs * inputs).enumerate() {
+                check_finite(group, h, |at| (at / inputs, at % inputs))?;
+                for i in 0..inputs {
+                    let upper = &h[i * inputs + i..(i + 1) * inputs];
+                    for (j, &above) in (i..).zip(upper) {
+                        let below = h[j * inputs + i];
+                        let diagonal = |at: usize| f64::from(h[at * inputs + at]).abs();
+                        let scale = (diagonal(i) * diagonal(j)).sqrt();
+                        if (f64::from(above) - f64::from(below)).abs() > ASYMMETRY * scale {
+                            let what = group_name(group);
+                            let rule = "must equal its mirror image to 1e-3 of the diagonal";
+                            let value = above.into();
+                            return Err(Error::Value { what, row: i, col: j, value, rule });
+                        }
+                        packed.push(f32::midpoint(above, below));
+                    }
+                }
+            }
+            Ok(packed)
+        };
+        let packed = checked().map_err(|e: Error| e.in_layer(name))?;
+        Self::from_packed(name, inputs, groups, 0, packed)
+    }
+
+    /// Takes upper triangles, `[groups, inputs * (inputs + 1) / 2]`, of row `i` the columns from
+    /// `i` on. `tokens` says how many inputs they are sums over, 0 where that is not known.
+    ///
+    /// # Errors
+    /// As [`Hessian::from_full`].
+    pub fn from_packed(
+        name: &str,
+        inputs: usize,
+        groups: usize,
+        tokens: u64,
+        packed: Vec<f32>,
+    ) -> Result<Self> {
+        let checked = || {
+            let count = triangle(inputs).and_then(|each| each.checked_mul(groups));
+            check_length(inputs, groups, count, packed.len())?;
+            for (group, h) in packed.chunks_exact(packed.len() / groups).enumerate() {
+                check_finite(group, h, |at| place(inputs, at))?;
+                for i in 0..inputs {
+                    let value = h[start(inputs, i)];
+                    if value < 0.0 {
+                        let what = group_name(group);
+                        let rule = "a diagonal must not be negative";
+                        return Err(Error::Value {
+                            what,
+                            row: i,
+                            col: i,
+                            value: value.into(),
+                            rule,
+                        });
+                    }
+                }
+            }
+            Ok(())
+        };
+        checked().map_err(|e: Error| e.in_layer(name))?;
+        Ok(Self { name: name.to_owned(), inputs, groups, tokens, packed })
+    }
+
+    /// The layer's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Inputs of the layer.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Groups of outputs.
+    pub fn groups(&self) -> usize {
+        self.groups
+    }
+
+    /// Calibration inputs that the matrices are sums over; 0 where that is not known.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// All upper triangles, `[groups, inputs * (inputs + 1) / 2]`.
+    pub fn packed(&self) -> &[f32] {
+        &self.packed
+    }
+
+    /// One number, where the place exists.
+    pub fn get(&self, group: usize, row: usize, col: usize) -> Option<f32> {
+        let (i, j) = (row.min(col), row.max(col));
+        let inside = group < self.groups && j < self.inputs;
+        inside.then(|| self.group(group)[start(self.inputs, i) + j - i])
+    }
+
+    /// The diagonal of one group: how much a weight's squared error costs by itself. Empty where
+    /// there is no such group.
+    pub fn diagonal(&self, group: usize) -> Vec<f32> {
+        (0..self.inputs).filter_map(|i| self.get(group, i, i)).collect()
+    }
+
+    /// The same layer with fewer groups: each is the mean of neighbours, which is what coarser
+    /// sensitivities would have given.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] around [`Error::Shape`] when `groups` does not divide the groups there are.
+    pub fn merge(&self, groups: usize) -> Result<Self> {
+        if groups == 0 || !self.groups.is_multiple_of(groups) {
+            let expected = format!("a divisor of {}: {}", self.groups, divisors(self.groups));
+            return Err(Error::shape("groups", expected, groups).in_layer(&self.name));
+        }
+        let each = self.packed.len() / self.groups;
+        let share = self.groups / groups;
+        let mut packed = Vec::with_capacity(each * groups);
+        for part in self.packed.chunks_exact(each * share) {
+            packed.extend((0..each).map(|at| {
+                let sum: f64 = part[at..].iter().step_by(each).map(|&v| f64::from(v)).sum();
+                (sum / share as f64) as f32
+            }));
+        }
+        Ok(Self { name: self.name.clone(), groups, packed, ..*self })
+    }
+
+    /// Whether a layer of this shape goes with these matrices.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] around [`Error::Shape`] when `cols` is not the number of inputs, or `rows`
+    /// is not a multiple of the groups; the message lists the numbers of groups that would do.
+    pub fn check_layer(&self, rows: usize, cols: usize) -> Result<()> {
+        let error = if cols != self.inputs {
+            Error::shape("inputs of the Hessian", cols, self.inputs)
+        } else if !rows.is_multiple_of(self.groups) {
+            let expected = format!("a divisor of the {rows} rows: {}", divisors(rows));
+            Error::shape("groups of the Hessian", expected, self.groups)
+        } else {
+            return Ok(());
+        };
+        Err(error.in_layer(&self.name))
+    }
+
+    /// One group's upper triangle.
+    pub(crate) fn group(&self, group: usize) -> &[f32] {
+        let each = self.packed.len() / self.groups;
+        &self.packed[group * each..(group + 1) * each]
+    }
+
+    /// One group's full matrix in tiles.
+    pub(crate) fn tiles(&self, group: usize) -> Tiles {
+        let (inputs, h) = (self.inputs, self.group(group));
+        Tiles::new(inputs, |row, column, tile| {
+            // Read along rows of the triangle, whichever side of the diagonal the tile is on.
+            let (low, high) = (row.min(column) * SIDE, row.max(column) * SIDE);
+            for i in low..inputs.min(low + SIDE) {
+                let from = high.max(i);
+                let to = inputs.min(high + SIDE);
+                let values = &h[start(inputs, i) + from - i..start(inputs, i) + to - i];
+                for (j, &value) in (from..to).zip(values) {
+                    if row <= column {
+                        tile[i - low][j - high] = value;
+                    }
+                    if row >= column {
+                        tile[j - high][i - low] = value;
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// Where row `i` begins in a triangle.
+fn start(inputs: usize, i: usize) -> usize {
+    i * inputs - i * i.saturating_sub(1) / 2
+}
+
+/// Row and column of number `at` of a triangle.
+fn place(inputs: usize, at: usize) -> (usize, usize) {
+    let (mut row, mut rest) = (0, at);
+    while rest >= inputs - row {
+        rest -= inputs - row;
+        row += 1;
+    }
+    (row, row + rest)
+}
+
+fn check_length(inputs: usize, groups: usize, count: Option<usize>, found: usize) -> Result<()> {
+    if inputs == 0 || groups == 0 {
+        let found = format!("{groups} x {inputs} x {inputs}");
+        return Err(Error::shape("Hessian", "groups > 0 and inputs > 0", found));
+    }
+    if count != Some(found) {
+        let expected = match count {
+            Some(count) => format!("{count} for {groups} x {inputs} x {inputs}"),
+            None => format!("{groups} x {inputs} x {inputs} within usize"),
+        };
+        return Err(Error::shape("numbers of the Hessian", expected, found));
+    }
+    Ok(())
+}
+
+fn check_finite(
+    group: usize,
+    values: &[f32],
+    place: impl Fn(usize) -> (usize, usize),
+) -> Result<()> {
+    match values.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let (row, col) = place(at);
+            let (what, value) = (group_name(group), values[at].into());
+            Err(Error::Value { what, row, col, value, rule: "must be finite" })
+        }
+    }
+}
+
+fn divisors(of: usize) -> String {
+    let mut low: Vec<usize> = (1..).take_while(|d| d * d <= of).collect();
+    low.retain(|d| of.is_multiple_of(*d));
+    let high = low.iter().rev().map(|d| of / d).filter(|d| d * d > of).collect::<Vec<_>>();
+    low.iter().chain(&high).map(usize::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,47 @@
+//! What all rows of a group share.
+
+use super::feedback;
+use super::{LabelStep, LnqOptions};
+use crate::linear::Hessian;
+use crate::linear::tiles::{SIDE, Tiles};
+
+/// An input whose diagonal is below this share of the mean was never active.
+const INACTIVE: f64 = 1e-12;
+
+/// One group's Hessian, made ready for the inner loops.
+pub(super) struct Problem {
+    pub(super) cols: usize,
+    pub(super) tiles: Tiles,
+    /// The factor of the sequential rounding, where that is asked for.
+    pub(super) feedback: Option<Tiles>,
+    /// 1 / H[i, i]; 0 for inactive inputs and for padding. In whole tiles.
+    pub(super) inverse: Vec<[f64; SIDE]>,
+    /// Inputs that no token made active.
+    pub(super) inactive: usize,
+    /// Damping of the factor, relative to the mean diagonal.
+    pub(super) damping: f64,
+}
+
+impl Problem {
+    pub(super) fn new(hessian: &Hessian, group: usize, options: &LnqOptions) -> Self {
+        let cols = hessian.inputs();
+        let diagonal = hessian.diagonal(group);
+        let mean = diagonal.iter().map(|&h| f64::from(h)).sum::<f64>() / cols as f64;
+        let mut inverse = vec![[0.0; SIDE]; cols.div_ceil(SIDE)];
+        let mut inactive = 0;
+        for (inverse, &h) in inverse.as_flattened_mut().iter_mut().zip(&diagonal) {
+            let h = f64::from(h);
+            if h > INACTIVE * mean {
+                *inverse = 1.0 / h;
+            } else {
+                inactive += 1;
+            }
+        }
+        let tiles = hessian.tiles(group);
+        let (feedback, damping) = match options.labels {
+            LabelStep::Descent => (None, 0.0),
+            LabelStep::Feedback => feedback::factor(hessian, group, mean),
+        };
+        Self { cols, tiles, feedback, inverse, inactive, damping }
+    }
+}
