@@ -10,20 +10,24 @@ pub mod dequantize_bitplane;
 #[cfg(feature = "safetensors")]
 pub mod file;
 mod fuse;
+pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 mod layer;
 mod layout;
 mod planes;
+mod product;
 mod quantize;
 pub mod sum_slices;
 mod table;
 mod tables;
+mod tile;
 mod weights;
 
 pub use activation::Activation;
 pub use arithmetic::Arithmetic;
 pub use dequantize_bitplane::DequantizeBitplane;
 pub use fuse::Fused;
+pub use gemm_bitplane::GemmBitplane;
 pub use gemv_bitplane::GemvBitplane;
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;
