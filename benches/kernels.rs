@@ -1,4 +1,5 @@
-//! Time of every kernel on the best adapter, with the bytes that it has to move.
+//! Time of every kernel on the best adapter, with the bytes that it has to move, for products of
+//! many vectors with their floating-point operations instead.
 //!
 //! The times are those of `fewbytes_wgpu::measure`, a chain of dispatches that rotates past the
 //! cache, so they leave submission and wait out; criterion keeps and compares them. The adapter is
@@ -9,8 +10,8 @@ use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, SumSlices,
-    TableElement,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
+    SumSlices, TableElement,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -31,7 +32,13 @@ fn row(
     let operands = Operands::new(ctx, &launches, Order::Chain, &budget).expect("tensors");
     let plan = ctx.plan_launches(launches).expect("a plan");
     let rotation = operands.rotation(ctx, &plan).expect("a rotation");
-    group.throughput(Throughput::Bytes(plan.traffic().bytes()));
+    let traffic = plan.traffic();
+    // Many operations a byte: arithmetic is the bound.
+    group.throughput(if traffic.flops > 16 * traffic.bytes() {
+        Throughput::Elements(traffic.flops)
+    } else {
+        Throughput::Bytes(traffic.bytes())
+    });
     let options = Options { samples: 3, ..Options::quick(Order::Chain) };
     group.bench_function(id, |bencher| {
         bencher.iter_custom(|dispatches| {
@@ -84,6 +91,17 @@ fn kernels(criterion: &mut Criterion) {
     let activation = Activation::F32;
     let spec = SumSlices { rows: 1 << 16, batch: 1, slices: 8, activation, bias: false };
     row(&mut group, &ctx, BenchmarkId::new("f32", 8), &spec, &plain);
+    group.finish();
+
+    let mut group = criterion.benchmark_group("gemm_bitplane");
+    let batches: &[usize] = if software { &[16, 64] } else { &[16, 64, 256, 1024] };
+    for &batch in batches {
+        for bits in [2, 4, 8] {
+            let spec = GemmBitplane::new(layout.clone(), bits, batch);
+            let id = BenchmarkId::new(format!("{batch} vectors"), bits);
+            row(&mut group, &ctx, id, &spec, &plain);
+        }
+    }
     group.finish();
 
     let mut group = criterion.benchmark_group("dequantize_bitplane");

@@ -9,15 +9,16 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Scratch, Spec};
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, TableElement,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
+    TableElement,
 };
 use std::path::PathBuf;
 
 /// Writes the launches of a kernel as JSON and WGSL.
 #[derive(Parser)]
 struct Arguments {
-    /// The kernel: gemv_bitplane or dequantize_bitplane.
-    #[arg(value_parser = ["gemv_bitplane", "dequantize_bitplane"])]
+    /// The kernel: gemv_bitplane, gemm_bitplane or dequantize_bitplane.
+    #[arg(value_parser = ["gemv_bitplane", "gemm_bitplane", "dequantize_bitplane"])]
     kernel: String,
     /// Outputs of the layer.
     #[arg(long, default_value_t = 4096)]
@@ -28,6 +29,9 @@ struct Arguments {
     /// Width to run at, 2 to 8.
     #[arg(long, default_value_t = 4)]
     bits: u8,
+    /// Activation vectors of gemm_bitplane.
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
     /// f16 activations or output instead of f32.
     #[arg(long)]
     f16: bool,
@@ -41,7 +45,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let Arguments { rows, cols, bits, .. } = arguments;
+    let Arguments { rows, cols, bits, batch, .. } = arguments;
     let caps = Caps { subgroups: arguments.subgroups, ..Caps::webgpu() };
     let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
     let layout = BitplaneLayout::for_shape(shape, &[bits], TableElement::F16, false, bits, &caps)?;
@@ -51,6 +55,8 @@ fn main() -> Result<()> {
     let knobs = Knobs { reduce: Some(reduce), ..Knobs::default() };
     let launches = match arguments.kernel.as_str() {
         "gemv_bitplane" => GemvBitplane { activation, ..GemvBitplane::new(layout, bits) }
+            .launches(&caps, &knobs)?,
+        "gemm_bitplane" => GemmBitplane { activation, ..GemmBitplane::new(layout, bits, batch) }
             .launches(&caps, &knobs)?,
         _ => DequantizeBitplane { layout, bits, element: activation }.launches(&caps, &knobs)?,
     };

@@ -17,9 +17,10 @@ struct Params {
     // Parts that the columns are cut into, and words of a row in each.
     slices: u32,
     slice_words: u32,
+    // Vectors, where the shader is made for any number of them.
+    batch: u32,
     // A uniform buffer is a multiple of 16 bytes long.
-    unused_0: u32,
-    unused_1: u32,
+    unused: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,6 +1,6 @@
 // The tables of a workgroup's rows in workgroup memory as f16, one lookup a weight: half the
 // banks, so 7 and 8 bits collide less. Needs f16 arithmetic and tables of f16; values are exact.
-// Siblings: lookup_single.wgsl, lookup_pair.wgsl.
+// Siblings: lookup_single.wgsl, lookup_pair.wgsl, lookup_storage.wgsl.
 
 @group(0) @binding(2) var<storage, read> tables: array<vec2<f16>>;
 

@@ -1,5 +1,5 @@
 // Tables of pairs of weights in workgroup memory as f32: one lookup for two weights.
-// Siblings: lookup_single.wgsl, lookup_half.wgsl.
+// Siblings: lookup_single.wgsl, lookup_half.wgsl, lookup_storage.wgsl.
 
 const PAIRS: u32 = LEVELS * LEVELS;
 
@@ -14,11 +14,6 @@ fn load_tables(row: u32, last: u32, lane: Lane) {
         let b = i % LEVELS;
         table[i] = vec2<f32>(table_entry(base + a), table_entry(base + b));
     }
-}
-
-fn table_entry(i: u32) -> f32 {
-    let pair = table_pair(i / 2u);
-    return select(pair.x, pair.y, (i & 1u) == 1u);
 }
 
 // Weights 4k .. 4k + 3 of a word of row `r` of the workgroup, in the order of `matched`.

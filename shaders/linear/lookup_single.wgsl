@@ -1,5 +1,5 @@
 // The tables of a workgroup's rows in workgroup memory as f32, one lookup a weight.
-// Siblings: lookup_half.wgsl, lookup_pair.wgsl.
+// Siblings: lookup_half.wgsl, lookup_pair.wgsl, lookup_storage.wgsl.
 
 var<workgroup> table: array<f32, ROWS * LEVELS>;
 

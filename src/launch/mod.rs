@@ -164,7 +164,7 @@ pub enum Reduce {
     Scatter,
 }
 
-/// What a lookup in workgroup memory finds.
+/// Where a table is looked up, and what a lookup finds: in workgroup memory, all but the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Lookup {
@@ -174,6 +174,8 @@ pub enum Lookup {
     Half,
     /// Two weights as f32, for 2 to 4 bits.
     Pair,
+    /// One weight as f32, in storage memory through the cache: no table in workgroup memory.
+    Storage,
 }
 
 /// How the masks of bit selections are written.

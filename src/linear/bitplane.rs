@@ -25,8 +25,8 @@
 //! *Tables.* For every width `b` that is shipped, `[rows, 2^b]` entries of f16 or f32: what each
 //! code of that row stands for.
 
-use super::{BitplaneLayout, TableElement};
-use crate::launch::{Knobs, Masks, Operand, Part, Shader, part};
+use super::{Activation, BitplaneLayout, TableElement};
+use crate::launch::{Knobs, Lookup, Masks, Operand, Part, Shader, part};
 use crate::{Caps, Error, Result};
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -45,7 +45,8 @@ pub(super) struct Params {
     pub(super) bias: u32,
     pub(super) slices: u32,
     pub(super) slice_words: u32,
-    pub(super) unused: [u32; 2],
+    pub(super) batch: u32,
+    pub(super) unused: u32,
 }
 
 impl Params {
@@ -67,7 +68,8 @@ impl Params {
             bias: 0,
             slices: 1,
             slice_words: count("words of a row", layout.words())?,
-            unused: [0; 2],
+            batch: 0,
+            unused: 0,
         })
     }
 }
@@ -87,16 +89,22 @@ pub(super) struct Shape {
 impl Shape {
     /// What the knobs say, or 64 lanes and `rows` rows.
     pub(super) fn new(kernel: &str, caps: &Caps, knobs: &Knobs, rows: u32) -> Result<Self> {
-        let workgroup = knobs.workgroup.unwrap_or(64);
+        Self { workgroup: 64, rows }.or(kernel, caps, knobs, &[2, 4, 8])
+    }
+
+    /// What the knobs say, or this; as many rows as one of `all`.
+    pub(super) fn or(self, kernel: &str, caps: &Caps, knobs: &Knobs, all: &[u32]) -> Result<Self> {
+        let workgroup = knobs.workgroup.unwrap_or(self.workgroup);
         // No device has more than 1024; the bound keeps sizes of workgroup memory within u32.
         let most = caps.max_invocations.min(1024);
         if !workgroup.is_power_of_two() || workgroup < 8 || workgroup > most {
             let limit = format!("the powers of two in 8..={most}");
             return Err(Error::range(format!("workgroup of {kernel}"), limit, workgroup));
         }
-        let rows = knobs.rows.unwrap_or(rows);
-        if !matches!(rows, 2 | 4 | 8) {
-            return Err(Error::range(format!("rows a workgroup of {kernel}"), "2, 4, 8", rows));
+        let rows = knobs.rows.unwrap_or(self.rows);
+        if !all.contains(&rows) {
+            let all = all.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            return Err(Error::range(format!("rows a workgroup of {kernel}"), all, rows));
         }
         Ok(Self { workgroup, rows })
     }
@@ -113,6 +121,77 @@ impl Shape {
     pub(super) fn table_bytes(&self, bits: u8) -> u32 {
         (self.rows << bits) * 4
     }
+}
+
+/// Whether a layer can be multiplied with at a width, and has the bias that is asked for.
+pub(super) fn check_width_and_bias(
+    kernel: &str,
+    layout: &BitplaneLayout,
+    bits: u8,
+    bias: bool,
+) -> Result<()> {
+    layout.check_width(bits)?;
+    if bias && !layout.bias() {
+        return Err(Error::unsupported(format!("{kernel} with bias"), "the layer has no bias"));
+    }
+    Ok(())
+}
+
+/// Whether there are such lookups in tables of this width.
+pub(super) fn check_lookup(
+    kernel: &str,
+    lookup: Lookup,
+    bits: u8,
+    layout: &BitplaneLayout,
+) -> Result<()> {
+    let refuse =
+        |why: &str| Err(Error::unsupported(format!("{lookup:?} lookups of {kernel}"), why));
+    match lookup {
+        Lookup::Pair if bits > 4 => refuse("pair tables are for 2 to 4 bits"),
+        Lookup::Half if layout.table() != TableElement::F16 => refuse("the tables are f32"),
+        _ => Ok(()),
+    }
+}
+
+/// Bytes of tables in the workgroup memory of `rows` rows, for products in f32.
+pub(super) fn lookup_bytes(lookup: Lookup, rows: u32, bits: u8) -> u32 {
+    match lookup {
+        Lookup::Single => (rows << bits) * 4,
+        Lookup::Half => (rows << bits) * 2,
+        Lookup::Pair => (rows << (2 * bits)) * 8,
+        Lookup::Storage => 0,
+    }
+}
+
+/// The parts that look weights up, for products in f32; all but half lookups need `lib/half.wgsl`.
+pub(super) fn lookup_parts(lookup: Lookup, layout: &BitplaneLayout) -> Vec<Part> {
+    match lookup {
+        Lookup::Single => vec![table_part(layout), part!("linear/lookup_single.wgsl")],
+        Lookup::Half => vec![part!("linear/lookup_half.wgsl")],
+        Lookup::Pair => vec![table_part(layout), part!("linear/lookup_pair.wgsl")],
+        Lookup::Storage => vec![table_part(layout), part!("linear/lookup_storage.wgsl")],
+    }
+}
+
+/// The part that loads activations, for products in f32.
+pub(super) fn activation_part(activation: Activation, cols: usize) -> Part {
+    match (activation, cols.is_multiple_of(32)) {
+        (Activation::F32, true) => part!("linear/activations_f32_quads.wgsl"),
+        (Activation::F32, false) => part!("linear/activations_f32.wgsl"),
+        (Activation::F16, true) => part!("linear/activations_f16_quads.wgsl"),
+        (Activation::F16, false) => part!("linear/activations_f16.wgsl"),
+    }
+}
+
+/// The parts that the columns of a product are cut into, and words of a row in each.
+pub(super) fn slices(kernel: &str, layout: &BitplaneLayout, knobs: &Knobs) -> Result<(u32, u32)> {
+    let words = count("words of a row", layout.words())?;
+    let slices = knobs.slices.unwrap_or(1);
+    if slices == 0 || slices > words {
+        let limit = format!("1..={words}, the words of a row");
+        return Err(Error::range(format!("slices of {kernel}"), limit, slices));
+    }
+    Ok((slices, words.div_ceil(slices)))
 }
 
 /// The parts that turn planes into codes, for a width.

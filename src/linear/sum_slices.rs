@@ -11,12 +11,13 @@
 //! | 5 | y | f32, or f16 in pairs |
 //! | 6 | partials | f32 |
 //!
-//! The numbers are those of [`super::gemv_bitplane`], whose launches it follows. One variant,
+//! The numbers are those of [`super::gemv_bitplane`] and [`super::gemm_bitplane`], whose launches it
+//! follows. One variant,
 //! `baseline`: no feature, default limits. Knobs: `workgroup`.
 
 use super::Activation;
 use super::bitplane::{Shape, count, largest, whole};
-use super::gemv_bitplane::{BIAS, PARTIALS, Y, stride};
+use super::product::{BIAS, PARTIALS, Y, stride};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Operand, Scratch, Shader, Spec, Traffic,
     linear_grid, part,

@@ -3,7 +3,9 @@
 
 mod bitplane_weights;
 pub mod dequantize_bitplane;
+pub mod gemm_bitplane;
 pub mod gemv_bitplane;
+mod products;
 pub mod stream_copy;
 pub mod stream_read;
 pub mod sum_slices;

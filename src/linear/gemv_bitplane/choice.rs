@@ -1,8 +1,11 @@
 //! Knobs with every default filled in, and the shader that they name.
 
-use super::{GemvBitplane, NAME, PARTIALS};
-use crate::launch::{Caps, Knobs, Lookup, Masks, Needs, Part, Reduce, Scratch, Shader, part};
-use crate::linear::bitplane::{Shape, code_parts, count, table_part};
+use super::{GemvBitplane, NAME};
+use crate::launch::{Caps, Knobs, Lookup, Masks, Needs, Part, Reduce, Shader, part};
+use crate::linear::bitplane::{
+    Shape, activation_part, check_lookup, code_parts, count, lookup_bytes, lookup_parts, slices,
+};
+use crate::linear::product::Form;
 use crate::linear::{Activation, Arithmetic, TableElement};
 use crate::{Error, Result};
 use std::fmt::Write as _;
@@ -10,10 +13,10 @@ use std::fmt::Write as _;
 /// Everything that was left open, decided.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Choice {
-    pub(super) shape: Shape,
-    pub(super) slices: u32,
+    shape: Shape,
+    slices: u32,
     /// Words of a row in one slice.
-    pub(super) slice_words: u32,
+    slice_words: u32,
     reduce: Reduce,
     lookup: Lookup,
     arithmetic: Arithmetic,
@@ -30,17 +33,12 @@ impl Choice {
         let batch = count("batch", spec.batch)?;
         let rows = if batch > 1 || spec.bits <= 3 { 4 } else { 2 };
         let shape = Shape::new(NAME, caps, knobs, rows)?;
-        let words = count("words of a row", spec.layout.words())?;
-        let slices = knobs.slices.unwrap_or(1);
-        if slices == 0 || slices > words {
-            let limit = format!("1..={words}, the words of a row");
-            return Err(Error::range(format!("slices of {NAME}"), limit, slices));
-        }
+        let (slices, slice_words) = slices(NAME, &spec.layout, knobs)?;
         let default = if caps.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
         let choice = Self {
             shape,
             slices,
-            slice_words: words.div_ceil(slices),
+            slice_words,
             reduce: knobs.reduce.unwrap_or(default),
             lookup: lookup(spec, caps, knobs)?,
             arithmetic: spec.arithmetic,
@@ -77,7 +75,7 @@ impl Choice {
         self.shape.rows * self.batch
     }
 
-    pub(super) fn variant(&self) -> &'static str {
+    fn variant(&self) -> &'static str {
         use {Lookup as L, Reduce as R};
         if self.arithmetic == Arithmetic::F16 {
             return match self.reduce {
@@ -87,35 +85,38 @@ impl Choice {
             };
         }
         match (self.reduce, self.lookup) {
-            (R::Workgroup, L::Single) => "baseline",
+            (R::Workgroup, L::Single | L::Storage) => "baseline",
             (R::Workgroup, L::Half) => "baseline half",
             (R::Workgroup, L::Pair) => "baseline pair",
-            (R::Subgroup, L::Single) => "subgroup",
+            (R::Subgroup, L::Single | L::Storage) => "subgroup",
             (R::Subgroup, L::Half) => "subgroup half",
             (R::Subgroup, L::Pair) => "subgroup pair",
-            (R::Scatter, L::Single) => "scatter",
+            (R::Scatter, L::Single | L::Storage) => "scatter",
             (R::Scatter, L::Half) => "scatter half",
             (R::Scatter, L::Pair) => "scatter pair",
         }
     }
 
-    /// Scratch memory for partial sums, where there are any.
-    pub(super) fn scratch(&self, spec: &GemvBitplane) -> Option<Scratch> {
-        (self.slices > 1).then(|| {
-            let elements = spec.y_stride() as u64 * u64::from(self.batch) * u64::from(self.slices);
-            Scratch { binding: PARTIALS, offset: 0, bytes: 4 * elements }
-        })
+    /// How the product is computed.
+    pub(super) fn form(&self, spec: &GemvBitplane) -> Form {
+        Form {
+            variant: self.variant(),
+            shader: self.shader(spec),
+            needs: self.needs(spec.bits),
+            workgroup: self.shape.workgroup,
+            rows: self.shape.rows,
+            tiles: 1,
+            slices: self.slices,
+            slice_words: self.slice_words,
+            batch: 0,
+        }
     }
 
-    pub(super) fn needs(&self, bits: u8, storage_buffers: u32, binding_bytes: u64) -> Needs {
-        let entries = match self.lookup {
-            Lookup::Single | Lookup::Half => self.shape.rows << bits,
-            Lookup::Pair => self.shape.rows << (2 * bits),
-        };
-        let entry_bytes = match (self.lookup, self.arithmetic) {
-            (Lookup::Single, _) | (Lookup::Pair, Arithmetic::F16) => 4,
-            (Lookup::Half, _) => 2,
-            (Lookup::Pair, Arithmetic::F32) => 8,
+    fn needs(&self, bits: u8) -> Needs {
+        let tables = match self.arithmetic {
+            Arithmetic::F32 => lookup_bytes(self.lookup, self.shape.rows, bits),
+            // Pairs of f16.
+            Arithmetic::F16 => (self.shape.rows << (2 * bits)) * 4,
         };
         let slots = match self.reduce {
             Reduce::Workgroup => self.shape.workgroup,
@@ -124,14 +125,13 @@ impl Choice {
         Needs {
             f16: self.lookup == Lookup::Half || self.arithmetic == Arithmetic::F16,
             subgroups: self.reduce != Reduce::Workgroup,
-            workgroup_bytes: entries * entry_bytes + self.sums() * slots * 4,
+            workgroup_bytes: tables + self.sums() * slots * 4,
             invocations: self.shape.workgroup,
-            storage_buffers,
-            binding_bytes,
+            ..Needs::default()
         }
     }
 
-    pub(super) fn shader(&self, spec: &GemvBitplane) -> Shader {
+    fn shader(&self, spec: &GemvBitplane) -> Shader {
         let mut shader = self.shape.shader(NAME, spec.bits, self.parts(spec));
         let preamble = &mut shader.preamble;
         let _ = writeln!(preamble, "const SUMS: u32 = {}u;", self.sums());
@@ -150,9 +150,7 @@ impl Choice {
     fn parts(&self, spec: &GemvBitplane) -> Vec<Part> {
         let mut parts = code_parts(spec.bits, self.masks).to_vec();
         let f32_tables = self.arithmetic == Arithmetic::F32 && self.lookup != Lookup::Half;
-        if f32_tables {
-            parts.extend([part!("lib/half.wgsl"), table_part(&spec.layout)]);
-        } else if spec.activation == Activation::F16 && self.slices == 1 {
+        if f32_tables || (spec.activation == Activation::F16 && self.slices == 1) {
             parts.push(part!("lib/half.wgsl"));
         }
         parts.push(match self.reduce {
@@ -160,21 +158,12 @@ impl Choice {
             Reduce::Subgroup => part!("lib/reduce_subgroup.wgsl"),
             Reduce::Scatter => part!("lib/reduce_scatter.wgsl"),
         });
-        parts.push(match (self.lookup, self.arithmetic) {
-            (Lookup::Single, _) => part!("linear/lookup_single.wgsl"),
-            (Lookup::Half, _) => part!("linear/lookup_half.wgsl"),
-            (Lookup::Pair, Arithmetic::F32) => part!("linear/lookup_pair.wgsl"),
-            (Lookup::Pair, Arithmetic::F16) => part!("linear/lookup_pair_half.wgsl"),
-        });
         if self.arithmetic == Arithmetic::F16 {
+            parts.push(part!("linear/lookup_pair_half.wgsl"));
             parts.push(part!("linear/products_f16.wgsl"));
         } else {
-            parts.push(match (spec.activation, spec.layout.cols().is_multiple_of(32)) {
-                (Activation::F32, true) => part!("linear/activations_f32_quads.wgsl"),
-                (Activation::F32, false) => part!("linear/activations_f32.wgsl"),
-                (Activation::F16, true) => part!("linear/activations_f16_quads.wgsl"),
-                (Activation::F16, false) => part!("linear/activations_f16.wgsl"),
-            });
+            parts.extend(lookup_parts(self.lookup, &spec.layout));
+            parts.push(activation_part(spec.activation, spec.layout.cols()));
             parts.push(part!("lib/products.wgsl"));
             if self.batch == 1 {
                 parts.push(part!("linear/products_f32.wgsl"));
@@ -210,10 +199,10 @@ fn lookup(spec: &GemvBitplane, caps: &Caps, knobs: &Knobs) -> Result<Lookup> {
         _ => Lookup::Single,
     };
     let lookup = knobs.lookup.unwrap_or(default);
+    check_lookup(NAME, lookup, spec.bits, &spec.layout)?;
     let refuse = |why: &str| Err(Error::unsupported(format!("{lookup:?} lookups of {NAME}"), why));
     match lookup {
-        Lookup::Pair if spec.bits > 4 => refuse("pair tables are for 2 to 4 bits"),
-        Lookup::Half if spec.layout.table() != TableElement::F16 => refuse("the tables are f32"),
+        Lookup::Storage => refuse("its tables are in workgroup memory"),
         Lookup::Single | Lookup::Half if spec.arithmetic == Arithmetic::F16 => {
             refuse("f16 arithmetic multiplies pairs")
         }

@@ -25,12 +25,11 @@
 //! time. Source: "Any-Precision LLM", arXiv 2402.10517; the kernels are our own.
 
 mod choice;
-mod launches;
 mod reference;
 
 pub use reference::{Product, reference};
 
-use super::{Activation, Arithmetic, BitplaneLayout, TableElement};
+use super::{Activation, Arithmetic, BitplaneLayout, TableElement, product};
 use crate::launch::{Caps, Knobs, Launch, Lookup, Masks, Reduce, Spec};
 use crate::{Error, Result};
 
@@ -38,13 +37,13 @@ use crate::{Error, Result};
 pub const NAME: &str = "gemv_bitplane";
 
 /// Number of the bias binding.
-pub const BIAS: u32 = 3;
+pub const BIAS: u32 = product::BIAS;
 /// Number of the activations' binding.
-pub const X: u32 = 4;
+pub const X: u32 = product::X;
 /// Number of the product's binding.
-pub const Y: u32 = 5;
+pub const Y: u32 = product::Y;
 /// Number of the binding of partial sums.
-pub const PARTIALS: u32 = 6;
+pub const PARTIALS: u32 = product::PARTIALS;
 
 /// The most vectors that one product takes.
 pub const MAX_BATCH: usize = 8;
@@ -77,15 +76,12 @@ impl GemvBitplane {
     /// Elements from vector to vector of `y`: the rows, for f16 rounded up to an even number so
     /// that vectors start at whole words. The padding element is written as 0.
     pub fn y_stride(&self) -> usize {
-        stride(self.layout.rows(), self.activation)
+        product::stride(self.layout.rows(), self.activation)
     }
 
     /// Elements of `y`: the rows of one vector, or `batch x y_stride`.
     pub fn y_len(&self) -> usize {
-        match self.batch {
-            0 | 1 => self.layout.rows() * self.batch,
-            batch => self.y_stride().saturating_mul(batch),
-        }
+        product::y_len(self.layout.rows(), self.batch, self.activation)
     }
 
     /// Elements of `x`.
@@ -93,14 +89,16 @@ impl GemvBitplane {
         self.layout.cols().saturating_mul(self.batch)
     }
 
+    fn product(&self) -> product::Product<'_> {
+        let Self { ref layout, bits, batch, activation, bias, .. } = *self;
+        product::Product { kernel: NAME, layout, bits, batch, activation, bias }
+    }
+
     fn check(&self) -> Result<()> {
-        self.layout.check_width(self.bits)?;
+        self.product().check()?;
         if self.batch > MAX_BATCH {
             let limit = format!("0..={MAX_BATCH}");
             return Err(Error::range(format!("batch of {NAME}"), limit, self.batch));
-        }
-        if self.bias && !self.layout.bias() {
-            return Err(Error::unsupported(format!("{NAME} with bias"), "the layer has no bias"));
         }
         if self.arithmetic == Arithmetic::F16 {
             let missing = [
@@ -118,15 +116,6 @@ impl GemvBitplane {
     }
 }
 
-/// Elements from vector to vector of products.
-pub(super) fn stride(rows: usize, activation: Activation) -> usize {
-    match activation {
-        Activation::F32 => rows,
-        // A number of rows that nothing can hold is refused later, by its bytes.
-        Activation::F16 => rows.checked_next_multiple_of(2).unwrap_or(rows),
-    }
-}
-
 impl Spec for GemvBitplane {
     fn kernel(&self) -> &'static str {
         NAME
@@ -137,7 +126,7 @@ impl Spec for GemvBitplane {
         if self.batch == 0 {
             return Ok(Vec::new());
         }
-        launches::launches(self, caps, &choice::Choice::new(self, caps, knobs)?)
+        self.product().launches(caps, &choice::Choice::new(self, caps, knobs)?.form(self))
     }
 
     fn candidates(&self, caps: &Caps) -> Vec<Knobs> {

@@ -5,12 +5,29 @@ use crate::{Error, Result};
 
 /// A reference product and, for every row, the condition `sum |w x| + |bias|` that bounds the
 /// rounding error of any order of summation.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Product {
     /// `y`, in f64.
     pub y: Vec<f64>,
     /// The condition of every element of `y`.
     pub condition: Vec<f64>,
+}
+
+impl Product {
+    /// Adds the products of one vector with dense rows of as many weights, and their bias.
+    pub(in crate::linear) fn push(&mut self, weights: &[f32], bias: Option<&[f32]>, x: &[f32]) {
+        for (row, weights) in weights.chunks_exact(x.len().max(1)).enumerate() {
+            let mut sum = bias.map_or(0.0, |bias| f64::from(bias[row]));
+            let mut condition = sum.abs();
+            for (&w, &x) in weights.iter().zip(x) {
+                let term = f64::from(w) * f64::from(x);
+                sum += term;
+                condition += term.abs();
+            }
+            self.y.push(sum);
+            self.condition.push(condition);
+        }
+    }
 }
 
 /// The product by plain loops in f64, from codes and tables.
@@ -21,19 +38,7 @@ pub fn reference(layer: &BitplaneLayer, bits: u8, x: &[f32], bias: bool) -> Resu
     if x.len() != layer.cols() {
         return Err(Error::shape("length of x", layer.cols(), x.len()));
     }
-    let weights = layer.dequantize(bits)?;
-    let bias = layer.bias().filter(|_| bias);
-    let mut product = Product { y: Vec::new(), condition: Vec::new() };
-    for (row, weights) in weights.chunks_exact(layer.cols()).enumerate() {
-        let mut sum = bias.map_or(0.0, |bias| f64::from(bias[row]));
-        let mut condition = sum.abs();
-        for (&w, &x) in weights.iter().zip(x) {
-            let term = f64::from(w) * f64::from(x);
-            sum += term;
-            condition += term.abs();
-        }
-        product.y.push(sum);
-        product.condition.push(condition);
-    }
+    let mut product = Product::default();
+    product.push(&layer.dequantize(bits)?, layer.bias().filter(|_| bias), x);
     Ok(product)
 }

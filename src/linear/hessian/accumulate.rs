@@ -2,7 +2,7 @@
 
 use super::{Hessian, group_name, triangle};
 use crate::linear::parallel::each;
-use crate::linear::tiles::{SIDE, Tile, add_dense};
+use crate::linear::tiled_matrix::{SIDE, Tile, add_dense};
 use crate::{Error, Result};
 
 /// Tokens taken at a time: bounds the copies that a large batch needs.

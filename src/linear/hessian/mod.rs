@@ -12,7 +12,7 @@ mod tests;
 
 pub use accumulate::HessianAccumulator;
 
-use super::tiles::{SIDE, Tiles};
+use super::tiled_matrix::{SIDE, Tiles};
 use crate::{Error, Result};
 
 /// How far apart `H[i, j]` and `H[j, i]` may be, relative to `sqrt(H[i, i] * H[j, j])`.

@@ -7,7 +7,7 @@
 
 use crate::linear::Hessian;
 use crate::linear::parallel::each;
-use crate::linear::tiles::{SIDE, Tiles};
+use crate::linear::tiled_matrix::{SIDE, Tiles};
 
 /// Damping to begin with, relative to the mean diagonal, as in the published code, and to end with.
 const LEAST: f64 = 0.01;

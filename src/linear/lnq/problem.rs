@@ -3,7 +3,7 @@
 use super::feedback;
 use super::{LabelStep, LnqOptions};
 use crate::linear::Hessian;
-use crate::linear::tiles::{SIDE, Tiles};
+use crate::linear::tiled_matrix::{SIDE, Tiles};
 
 /// An input whose diagonal is below this share of the mean was never active.
 const INACTIVE: f64 = 1e-12;

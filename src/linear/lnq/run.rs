@@ -8,7 +8,7 @@ use super::state::{Block, ROWS};
 use super::{LabelStep, LnqOptions, Precision};
 use crate::linear::parallel::each;
 use crate::linear::quantize::{Report, idle_codes};
-use crate::linear::tiles::Real;
+use crate::linear::tiled_matrix::Real;
 use crate::linear::{Hessian, Quantized, TableElement, Weights};
 use crate::{Error, Result};
 

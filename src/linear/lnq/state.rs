@@ -2,7 +2,7 @@
 
 use super::cholesky::solve_damped;
 use super::problem::Problem;
-use crate::linear::tiles::{
+use crate::linear::tiled_matrix::{
     Real, SIDE, Terms, Tile, Vectorised, add_by_label, add_dense, add_sparse, vectorised,
 };
 

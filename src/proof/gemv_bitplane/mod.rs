@@ -4,32 +4,13 @@ mod table;
 
 pub(super) use table::cases;
 
-use super::bitplane::{Random, Squeeze, Values, generator, stored, uniform, weight_tensors};
+use super::bitplane::{Random, Squeeze, Values, stored, weight_tensors};
+use super::products::{Input, Judge, gamma};
 use super::{Case, Expected, Output, Proof, Tensor};
 use crate::launch::{Caps, Knobs, Lookup, Reduce, Spec as _};
 use crate::linear::gemv_bitplane::{BIAS, NAME, X, Y, reference};
 use crate::linear::{Activation, Arithmetic, BitplaneLayout, GemvBitplane, TableElement};
 use crate::{Error, Result};
-use half::f16;
-
-/// What the activations are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Input {
-    /// Between -1 and 1.
-    Random,
-    /// 1 at one column, 0 elsewhere: table entries come out unchanged.
-    OneHot(usize),
-    /// All 1: sums of rows.
-    Ones,
-    /// A few columns a thousand times larger than the rest.
-    Outliers,
-    /// Large numbers of alternating sign, which cancel.
-    Cancelling,
-    /// NaN in one column: every row is NaN.
-    NaN,
-    /// Infinity in one column: every row is infinite, with the sign of its weight there.
-    Infinite,
-}
 
 /// One case.
 #[derive(Debug, Clone, Copy)]
@@ -71,33 +52,6 @@ impl GemvCase {
         Random { rows, cols, parent_bits, table, bias, values }
     }
 
-    /// The activations of one vector.
-    fn input(&self, seed: &str, vector: usize) -> Vec<f32> {
-        let mut rng = generator(&format!("{seed} {vector}"));
-        let mut x: Vec<f32> = (0..self.cols).map(|_| uniform(&mut rng)).collect();
-        match self.input {
-            Input::Random => {}
-            Input::OneHot(col) => {
-                x.fill(0.0);
-                x[(col + vector) % self.cols] = 1.0;
-            }
-            Input::Ones => x.fill(1.0),
-            Input::Outliers => x.iter_mut().step_by(29).for_each(|v| *v *= 1000.0),
-            Input::Cancelling => {
-                for (i, v) in x.iter_mut().enumerate() {
-                    *v = if i % 2 == 0 { 1.0 + *v / 4.0 } else { -1.0 + *v / 4.0 };
-                    *v *= 300.0;
-                }
-            }
-            Input::NaN => x[3 % self.cols] = f32::NAN,
-            Input::Infinite => x[40 % self.cols] = f32::INFINITY,
-        }
-        if self.activation == Activation::F16 {
-            x.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
-        }
-        x
-    }
-
     fn expected(&self, y: Vec<f64>, condition: Vec<f64>, knobs: &Knobs) -> Expected {
         // A product passes through at most this many roundings: its own, the sums of a word, of a
         // lane's words, over the workgroup, over the slices, and the bias. The tree takes log2
@@ -109,45 +63,17 @@ impl GemvCase {
             Some(Reduce::Workgroup) => workgroup.ilog2(),
             _ => workgroup,
         };
-        let depth = 1 + 32 + words + lanes as usize + slices as usize + 1;
-        // WGSL does not say that f32 rounds to nearest, so one rounding may lose a whole unit.
-        let unit = f64::from(f32::EPSILON);
-        let gamma = depth as f64 * unit / (1.0 - depth as f64 * unit);
-        let exact = matches!(self.input, Input::OneHot(_)) && !self.bias;
-        let tolerance = y.iter().zip(condition).map(|(y, condition)| {
-            let sum = if exact { 0.0 } else { gamma * condition };
-            let sum = match self.arithmetic {
-                Arithmetic::F32 => sum,
-                // Eight products in a row, each rounded to f16; half a unit of subnormals each.
-                Arithmetic::F16 if exact => 0.0,
-                Arithmetic::F16 => {
-                    let eight = 8.0 / 1024.0;
-                    sum + eight / (1.0 - eight) * condition + self.cols as f64 * f64::powi(2.0, -25)
-                }
-            };
-            match self.activation {
-                Activation::F32 => sum,
-                // Rounding to f16 afterwards; half a unit of subnormals at least.
-                Activation::F16 if exact => 0.0,
-                Activation::F16 => sum + ((y.abs() + sum) / 2048.0).max(f64::powi(2.0, -25)),
+        let gamma = gamma(1 + 32 + words + lanes as usize + slices as usize + 1);
+        let judge = Judge { input: self.input, activation: self.activation, bias: self.bias };
+        judge.expected(y, condition, |condition| match self.arithmetic {
+            Arithmetic::F32 => gamma * condition,
+            // Eight products in a row, each rounded to f16; half a unit of subnormals each.
+            Arithmetic::F16 => {
+                let eight = 8.0 / 1024.0;
+                let halves = eight / (1.0 - eight) * condition;
+                gamma * condition + halves + self.cols as f64 * f64::powi(2.0, -25)
             }
-        });
-        // The house's own bound, for inputs that do not cancel; f16 outputs round once more.
-        let relative = match (self.input, self.activation) {
-            (Input::Cancelling, _) => f64::INFINITY,
-            (_, Activation::F32) => 5e-4,
-            (_, Activation::F16) => 1.5e-3,
-        };
-        let tolerance = tolerance.collect();
-        let values = match self.activation {
-            Activation::F32 => y,
-            // Beyond f16's range the output is infinite.
-            Activation::F16 => y
-                .into_iter()
-                .map(|y| if y.abs() >= 65520.0 { y.signum() * f64::INFINITY } else { y })
-                .collect(),
-        };
-        Expected::Close { element: self.activation, values, tolerance, relative }
+        })
     }
 }
 
@@ -238,7 +164,7 @@ impl Case for GemvCase {
         };
         let (mut x, mut y, mut condition) = (Vec::new(), Vec::new(), Vec::new());
         for vector in 0..self.batch {
-            let input = self.input(&seed, vector);
+            let input = self.input.vector(self.cols, self.activation, &seed, vector);
             let product = reference(&layer, self.bits, &input, self.bias)?;
             x.extend(input);
             y.extend(product.y);

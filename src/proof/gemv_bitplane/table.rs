@@ -1,9 +1,10 @@
 //! The rows of the case table.
 
-use super::{DEFAULT, GemvCase, Input};
+use super::{DEFAULT, GemvCase};
 use crate::launch::{Knobs, Lookup, Masks};
 use crate::linear::{Activation, Arithmetic, TableElement};
 use crate::proof::bitplane::{Squeeze, Values};
+use crate::proof::products::Input;
 
 pub(in crate::proof) fn cases() -> Vec<GemvCase> {
     use Activation::{F16, F32};
