@@ -18,7 +18,7 @@ pub enum Outcome {
     Refused(String),
     /// Its launches are those of an earlier candidate, at this place of [`Tuned::tried`].
     SameAs(usize),
-    /// One of its launches has only so many workgroups, see [`TuneOptions::min_groups`].
+    /// Its largest launch has only so many workgroups, see [`TuneOptions::min_groups`].
     TooFewGroups(u64),
     /// An earlier candidate was already as fast as the bound allows.
     NotNeeded,
