@@ -8,7 +8,7 @@ use crate::{Error, Result};
 use std::fmt::Write as _;
 
 /// Everything that was left open, decided.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) shape: Shape,
     pub(super) slices: u32,
