@@ -167,9 +167,15 @@ fn missing_unknown_and_repeated_fields_are_refused() {
         bad["entries"][0].as_object_mut().unwrap().remove(&field);
         refused(bad.to_string(), &["entries[0]", &field]);
     }
-    let mut bad = good.clone();
-    bad["entries"][0]["surprise"] = json!(1);
-    refused(bad.to_string(), &["entries[0]", "surprise"]);
+    for place in ["", "/adapter", "/driver", "/knobs"] {
+        let mut bad = good.clone();
+        bad.pointer_mut(&format!("/entries/0{place}")).unwrap()["surprise"] = json!(1);
+        refused(bad.to_string(), &["entries[0]", "surprise"]);
+    }
+    // Knobs that are not there are left to the kernel.
+    let mut fewer = good.clone();
+    fewer["entries"][0]["knobs"].as_object_mut().unwrap().remove("masks").unwrap();
+    TuneCache::from_json("cache.json", fewer.to_string().as_bytes()).unwrap();
     refused(
         r#"{"format": "fewbytes-tuned", "version": 1, "version": 1, "entries": []}"#,
         &["version"],

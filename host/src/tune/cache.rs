@@ -164,7 +164,9 @@ impl TuneCache {
     ///
     /// # Errors
     /// [`Error::Format`] naming the field: for anything that is not a cache of this version, with
-    /// no unknown or missing field, positive times, and one entry for each device, driver and spec.
+    /// no unknown or missing field, positive times, and one entry for each device, driver
+    /// and spec. Knobs that are not named are left to the kernel; one that this build does not know
+    /// is refused like any other unknown field, since without it the others are another choice.
     pub fn from_json(name: &str, text: &[u8]) -> Result<Self> {
         Ok(Self { entries: file::parse(name, text)?, seeds: Vec::new() })
     }
