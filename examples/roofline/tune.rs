@@ -31,7 +31,7 @@ pub(crate) fn merged(rows: Vec<Row>) -> Vec<Row> {
 }
 
 /// Tunes every row, remembers the outcome in `cache` and gives the rows with the fastest knobs.
-/// What was measured without bounds checks is not remembered: plans have them unless told.
+/// What was measured without bounds checks counts for contexts without them only.
 ///
 /// Rows that cannot be tuned end up among the device's failures.
 pub(crate) fn rows(
@@ -56,9 +56,7 @@ pub(crate) fn rows(
         let watch = |done, of| bar.set_message(format!("tuning {name}, {done} of {of}"));
         let spec = row.work.spec();
         let tuned = on.tune_with(spec, &options, watch).and_then(|tuned| {
-            if row.checks == Checks::Bounds {
-                cache.remember(on, spec, &tuned)?;
-            }
+            cache.remember(on, spec, &tuned)?;
             Ok(tuned)
         });
         match tuned {
@@ -121,7 +119,7 @@ pub(crate) fn text(lines: &[Line]) -> String {
     text
 }
 
-/// Adds what `cache` holds to the file, replacing what it had for the same device, driver and spec.
+/// Adds what `cache` holds to the file, replacing what it had for the same device, driver, checks and spec.
 pub(crate) fn save(path: &Path, cache: &TuneCache) -> Result<()> {
     let mut saved = TuneCache::load_or_new(path)?;
     saved.merge(cache);
