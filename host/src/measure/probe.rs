@@ -52,6 +52,13 @@ impl Probe {
         Ok(Self { watch, wake_up })
     }
 
+    /// A probe that has seen a device take `best` nanoseconds.
+    #[cfg(test)]
+    pub(crate) fn watching(ctx: &Context, best: f64) -> Result<Self> {
+        let watch = Watch { best, ..Watch::new(ctx, 64)? };
+        Ok(Self { watch: Some(watch), wake_up: Duration::from_millis(1) })
+    }
+
     /// Keeps the device busy until its clock should have risen, and remembers how fast it is then.
     ///
     /// # Errors

@@ -42,12 +42,12 @@ impl TuneCache {
         Self::default()
     }
 
-    /// A cache of what comes with the crate.
+    /// A cache of what comes with the crate: nothing yet.
     pub fn seeded() -> Self {
         Self::new().with_shipped_seeds()
     }
 
-    /// Adds what comes with the crate, as seeds.
+    /// Adds what comes with the crate, as seeds. None is shipped yet, so this changes nothing today.
     #[must_use]
     pub fn with_shipped_seeds(mut self) -> Self {
         for (name, text) in file::SHIPPED {

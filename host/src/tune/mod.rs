@@ -8,7 +8,12 @@
 //!
 //! Candidates that are not timed: those that the spec refuses on the device, those whose launches
 //! are an earlier candidate's, those with too few workgroups to fill the device, and all that
-//! remain once one is as fast as the [`Roof`] allows. [`Tuned::tried`] tells of each.
+//! remain once one is as fast as the [`Roof`] allows. Those whose times did not settle, or were
+//! taken before the device's clock rose, are timed again; what settled wins against what did not,
+//! and a winner that did not settle is never remembered. [`Tuned::tried`] tells of each.
+//!
+//! The seeds that come with the crate are for figures of measured devices; none is shipped yet, so
+//! that today a cache knows what it was taught on the user's own machines.
 //!
 //! ```no_run
 //! use fewbytes::Spec;
