@@ -199,8 +199,10 @@ impl Context {
         let everyone: Vec<usize> = (0..tried.len()).collect();
         run.repeat(&mut tried, &launches, &everyone, &options.screen)?;
         let mut finalists = Vec::new();
-        let fastest = best(&tried, 0.0).map_or(f64::INFINITY, |(_, t)| t.dispatch_ns.median);
-        if let Some(finals) = options.finals.as_ref().filter(|_| !run.is_bound(fastest)) {
+        let leader = best(&tried, 0.0).map(|(_, timing)| timing);
+        let fastest = leader.map_or(f64::INFINITY, |timing| timing.dispatch_ns.median);
+        let done = leader.is_some_and(|timing| timing.settled) && run.is_bound(fastest);
+        if let Some(finals) = options.finals.as_ref().filter(|_| !done) {
             finalists = run.finals(&mut tried, &launches, fastest, finals)?;
         }
         // Short and long timings do not compare: who was in the finals wins or loses there.
