@@ -2,8 +2,9 @@
 //! many vectors with their floating-point operations instead.
 //!
 //! The times are those of `fewbytes_wgpu::measure`, a chain of dispatches that rotates past the
-//! cache, so they leave submission and wait out; criterion keeps and compares them. The adapter is
-//! printed; `FEWBYTES_ADAPTER` chooses another. A software adapter gets a smaller matrix.
+//! cache, so they leave submission and wait out; criterion keeps and compares them. What it does
+//! between two rows lets a GPU lower its clock, so a probe watches that. The adapter is printed;
+//! `FEWBYTES_ADAPTER` chooses another. A software adapter gets a smaller matrix.
 
 use criterion::measurement::WallTime;
 use criterion::{
@@ -15,14 +16,14 @@ use fewbytes::linear::{
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
-use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, time};
+use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, Probe};
 use fewbytes_wgpu::{Context, OpenOptions, wgpu};
 use std::time::Duration;
 
 /// One row: criterion is told how long as many dispatches as it asks for take.
 fn row(
     group: &mut BenchmarkGroup<'_, WallTime>,
-    ctx: &Context,
+    (ctx, probe): (&Context, &mut Probe),
     id: BenchmarkId,
     spec: &impl Spec,
     knobs: &Knobs,
@@ -42,7 +43,10 @@ fn row(
     let options = Options { samples: 3, ..Options::quick(Order::Chain) };
     group.bench_function(id, |bencher| {
         bencher.iter_custom(|dispatches| {
-            let timing = time(ctx, &rotation, &options).expect("a time");
+            let timing = probe.time(ctx, &rotation, &options).expect("a time");
+            if !timing.settled {
+                println!("this time did not settle or the device's clock fell");
+            }
             Duration::from_secs_f64(timing.dispatch_ns.median * 1e-9 * dispatches as f64)
         });
     });
@@ -52,14 +56,17 @@ fn kernels(criterion: &mut Criterion) {
     let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).expect("an adapter");
     let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
     let (rows, cols, words) = if software { (1024, 1024, 1 << 22) } else { (4096, 4096, 1 << 28) };
-    let words = words.min((ctx.caps().bindable_bytes() / 16 * 4) as usize);
+    // Half of them are copied, in quads too.
+    let words = words.min((ctx.caps().bindable_bytes() / 32 * 8) as usize);
+    let mut probe = Probe::new(&ctx, Probe::WAKE_UP).expect("the probe");
+    probe.wake(&ctx).expect("the probe's load");
     println!("{}: {rows} x {cols}, {} MiB", ctx.describe(), words >> 18);
     let plain = Knobs::default();
 
     let mut group = criterion.benchmark_group("stream");
     let id = |name| BenchmarkId::new(name, words * 4);
-    row(&mut group, &ctx, id("read"), &StreamRead::new(words), &plain);
-    row(&mut group, &ctx, id("copy"), &StreamCopy::new(words / 2), &plain);
+    row(&mut group, (&ctx, &mut probe), id("read"), &StreamRead::new(words), &plain);
+    row(&mut group, (&ctx, &mut probe), id("copy"), &StreamCopy::new(words / 2), &plain);
     group.finish();
 
     let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
@@ -75,22 +82,28 @@ fn kernels(criterion: &mut Criterion) {
     for (variant, knobs) in variants {
         for bits in 2..=8 {
             let spec = GemvBitplane::new(layout.clone(), bits);
-            row(&mut group, &ctx, BenchmarkId::new(variant, bits), &spec, &knobs);
+            row(&mut group, (&ctx, &mut probe), BenchmarkId::new(variant, bits), &spec, &knobs);
         }
     }
     for batch in [2, 4, 8] {
         let spec = GemvBitplane { batch, ..GemvBitplane::new(layout.clone(), 4) };
-        row(&mut group, &ctx, BenchmarkId::new(format!("{batch} vectors"), 4), &spec, &plain);
+        row(
+            &mut group,
+            (&ctx, &mut probe),
+            BenchmarkId::new(format!("{batch} vectors"), 4),
+            &spec,
+            &plain,
+        );
     }
     let sliced = Knobs { slices: Some(4), ..plain };
     let spec = GemvBitplane::new(layout.clone(), 4);
-    row(&mut group, &ctx, BenchmarkId::new("4 slices", 4), &spec, &sliced);
+    row(&mut group, (&ctx, &mut probe), BenchmarkId::new("4 slices", 4), &spec, &sliced);
     group.finish();
 
     let mut group = criterion.benchmark_group("sum_slices");
     let activation = Activation::F32;
     let spec = SumSlices { rows: 1 << 16, batch: 1, slices: 8, activation, bias: false };
-    row(&mut group, &ctx, BenchmarkId::new("f32", 8), &spec, &plain);
+    row(&mut group, (&ctx, &mut probe), BenchmarkId::new("f32", 8), &spec, &plain);
     group.finish();
 
     let mut group = criterion.benchmark_group("gemm_bitplane");
@@ -99,7 +112,7 @@ fn kernels(criterion: &mut Criterion) {
         for bits in [2, 4, 8] {
             let spec = GemmBitplane::new(layout.clone(), bits, batch);
             let id = BenchmarkId::new(format!("{batch} vectors"), bits);
-            row(&mut group, &ctx, id, &spec, &plain);
+            row(&mut group, (&ctx, &mut probe), id, &spec, &plain);
         }
     }
     group.finish();
@@ -107,7 +120,7 @@ fn kernels(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dequantize_bitplane");
     for (bits, element) in [(2, Activation::F16), (4, Activation::F16), (8, Activation::F32)] {
         let spec = DequantizeBitplane { layout: layout.clone(), bits, element };
-        row(&mut group, &ctx, BenchmarkId::new(element.name(), bits), &spec, &plain);
+        row(&mut group, (&ctx, &mut probe), BenchmarkId::new(element.name(), bits), &spec, &plain);
     }
     group.finish();
 }

@@ -35,7 +35,7 @@ struct Arguments {
     /// f16 activations or output instead of f32.
     #[arg(long)]
     f16: bool,
-    /// The variant for devices with subgroup operations.
+    /// The variant for devices with subgroup operations, of gemv_bitplane; the other has none.
     #[arg(long)]
     subgroups: bool,
     /// Folder to write to; made if it is not there.

@@ -80,7 +80,7 @@ pub const PLANES: u32 = 1;
 pub const TABLES: u32 = 2;
 
 /// The lanes and rows of a workgroup.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) workgroup: u32,
     pub(super) rows: u32,

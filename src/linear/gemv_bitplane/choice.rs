@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use std::fmt::Write as _;
 
 /// Everything that was left open, decided.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
     shape: Shape,
     slices: u32,
