@@ -1,5 +1,5 @@
 // The product of one word of a row, 32 codes for 64 weights, with its activations, in f32.
-// Siblings: products_f32.wgsl, products_f16.wgsl.
+// Siblings: products_f32.wgsl, products_f16.wgsl; rows_vector.wgsl does without either.
 
 // The activations of a word's 64 weights.
 struct Activations {

@@ -16,7 +16,7 @@ pub(super) struct Frame {
     /// Words of a row in one slice.
     slice_words: u32,
     pub(super) reduce: Reduce,
-    unroll: bool,
+    pub(super) unroll: bool,
     batch: u32,
     /// The most subgroups that a workgroup can have.
     subgroups: u32,

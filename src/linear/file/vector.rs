@@ -96,8 +96,7 @@ pub fn write_vectors(layers: &[(&str, &VectorLayer)]) -> Result<Vec<u8>> {
         let planes = view(Dtype::U32, shape, bytemuck::cast_slice(layer.planes()))?;
         tensors.push((format!("{name}.planes"), planes));
         let shape = vec![rows, 1 << code_bits, 2];
-        tensors
-            .push((format!("{name}.vectors"), view(dtype(table), shape, layer.table_bytes())?));
+        tensors.push((format!("{name}.vectors"), view(dtype(table), shape, layer.table_bytes())?));
         if let Some(bias) = layer.bias() {
             let bias = view(Dtype::F32, vec![rows], bytemuck::cast_slice(bias))?;
             tensors.push((format!("{name}.bias"), bias));

@@ -22,6 +22,8 @@ pub(super) struct Choice {
 
 impl Choice {
     pub(super) fn new(spec: &GemvVector, caps: &Caps, knobs: &Knobs) -> Result<Self> {
+        // Written out, a word's 64 columns make a large shader.
+        let knobs = &Knobs { unroll: Some(knobs.unroll.unwrap_or(false)), ..*knobs };
         let choice = Self {
             frame: Frame::new(NAME, spec.layout.planes(), 1, 4, caps, knobs)?,
             half: half(spec, knobs)?,
@@ -71,8 +73,12 @@ impl Choice {
         }
         parts.push(whole_or_cut(spec.activation, layout.cols().is_multiple_of(WORD_COLS)));
         parts.push(part!("lib/products.wgsl"));
-        parts.push(part!("linear/products_vector.wgsl"));
-        parts.push(self.frame.rows_part());
+        if self.frame.unroll {
+            parts.push(part!("linear/products_vector.wgsl"));
+            parts.push(self.frame.rows_part());
+        } else {
+            parts.push(part!("linear/rows_vector.wgsl"));
+        }
         parts.extend(self.frame.output_parts(spec.activation));
         parts.push(part!("linear/gemv_vector.wgsl"));
         parts
@@ -93,9 +99,7 @@ fn half(spec: &GemvVector, knobs: &Knobs) -> Result<bool> {
         Some(Lookup::Half) if spec.layout.table() != TableElement::F16 => {
             refuse(Lookup::Half, "the tables are f32")
         }
-        Some(Lookup::Storage) => {
-            refuse(Lookup::Storage, "its tables are in workgroup memory")
-        }
+        Some(Lookup::Storage) => refuse(Lookup::Storage, "its tables are in workgroup memory"),
         Some(Lookup::Half) => Ok(true),
         Some(Lookup::Single | Lookup::Pair) | None => Ok(false),
     }

@@ -19,7 +19,8 @@
 //! [`Lookup::Half`] (a table of 6-bit codes takes 256 bytes), as f32 with any other;
 //! [`Lookup::Storage`] is refused. With several slices a launch of [`super::sum_slices`] follows, which
 //! takes the place of bindings 3 and 5; that needs scratch memory. Defaults: 64 lanes, 4 rows, f32
-//! tables, rows written out, one slice.
+//! tables, rows and the codes of a word in loops, one slice. **None of them has been measured on a GPU
+//! yet**; let a tuner look at [`Spec::candidates`].
 //!
 //! Variants are named by reduction and lookup, `baseline` being the tree with f32 tables: no feature,
 //! default limits. Where `cols` is a multiple of 64 activations are loaded eight at a time.
@@ -107,6 +108,12 @@ impl Spec for GemvVector {
                         });
                     }
                 }
+            }
+        }
+        for rows in [2, 4] {
+            for &lookup in lookups {
+                let (lookup, unroll) = (Some(lookup), Some(true));
+                all.push(Knobs { rows: Some(rows), lookup, unroll, ..base });
             }
         }
         if caps.subgroups {

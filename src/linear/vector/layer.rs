@@ -170,8 +170,7 @@ impl VectorLayer {
     pub fn table(&self, row: usize) -> Option<Vec<[f32; 2]>> {
         let len = self.shape.table_len();
         let pair = |at| [self.tables.value(at), self.tables.value(at + 1)];
-        (row < self.shape.rows)
-            .then(|| (row * len..(row + 1) * len).step_by(2).map(pair).collect())
+        (row < self.shape.rows).then(|| (row * len..(row + 1) * len).step_by(2).map(pair).collect())
     }
 
     /// The stored bytes of all tables, `[rows, 2^code_bits, 2]`, little-endian.
