@@ -75,16 +75,14 @@ pub(super) fn cases() -> Vec<GemvCase> {
     // Sums beyond the range of f16 become infinite.
     let (values, input) = (Values::Huge, Input::Outliers);
     all.push(GemvCase { rows: 24, cols: 77, values, input, activation: F16, ..DEFAULT });
-    for code_bits in [3, 6] {
-        let table = TableElement::F32;
-        all.push(GemvCase { code_bits, table, rows: 6, cols: 1999, ..DEFAULT });
-    }
+    let table = TableElement::F32;
+    all.push(GemvCase { code_bits: 6, table, rows: 6, cols: 1999, ..DEFAULT });
     for (code_bits, rows, unroll) in [(2, 4, false), (4, 2, true), (6, 4, false)] {
         let lookup = Some(Lookup::Half);
         let knobs = Knobs { lookup, rows: Some(rows), unroll: Some(unroll), ..base };
         all.push(GemvCase { code_bits, knobs, rows: 11, bias: true, ..DEFAULT });
     }
-    for (workgroup, rows, code_bits) in [(8, 2, 6), (32, 8, 2), (128, 4, 4), (256, 2, 3)] {
+    for (workgroup, rows, code_bits) in [(8, 2, 6), (32, 8, 2), (128, 4, 4)] {
         let masks = if rows == 2 { Masks::Hidden } else { Masks::Constant };
         let (workgroup, rows) = (Some(workgroup), Some(rows));
         let knobs = Knobs { workgroup, rows, masks: Some(masks), ..base };
