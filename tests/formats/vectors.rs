@@ -188,7 +188,7 @@ fn names_are_unique_and_saves_are_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pairs.safetensors");
     save_vectors(&path, &[("l", &one)]).unwrap();
-    assert_eq!(load(&std::fs::read(&path).unwrap()).unwrap(), [one.clone()]);
+    assert_eq!(load(&std::fs::read(&path).unwrap()).unwrap(), std::slice::from_ref(&one));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     let missing = folder.path().join("missing/pairs.safetensors");
     let error = save_vectors(&missing, &[("l", &one)]).unwrap_err();

@@ -82,7 +82,7 @@ fn products_and_dense_matrices_are_those_of_the_cpu() {
             let expected = reference(&layer, &host, true).unwrap();
             // Each product passes through its own rounding, the sums of a word, over the lanes and
             // slices, and the bias.
-            let gamma = (1 + 64 + 64 + slices + 1) as f64 * f64::from(f32::EPSILON) * 1.001;
+            let gamma = f64::from(1 + 64 + 64 + slices + 1) * f64::from(f32::EPSILON) * 1.001;
             for (row, found) in found.into_iter().enumerate() {
                 let off = (f64::from(found) - expected.y[row]).abs();
                 assert!(off <= gamma * expected.condition[row], "row {row}: {found}");
