@@ -11,8 +11,8 @@ use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
-    SumSlices, TableElement,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, GemmBitplane,
+    GemvBitplane, GemvVector, SumSlices, TableElement, VectorLayout, VectorShape,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -100,6 +100,25 @@ fn kernels(criterion: &mut Criterion) {
     row(&mut group, (&ctx, &mut probe), BenchmarkId::new("4 slices", 4), &spec, &sliced);
     group.finish();
 
+    let mut group = criterion.benchmark_group("gemv_vector");
+    let pairs = |code_bits| {
+        let shape = VectorShape { rows, cols, code_bits };
+        VectorLayout::for_shape(shape, TableElement::F16, false, ctx.caps()).expect("a layout")
+    };
+    for code_bits in 2..=6 {
+        let spec = GemvVector::new(pairs(code_bits));
+        row(&mut group, &ctx, BenchmarkId::new("default", code_bits), &spec, &plain);
+    }
+    let written_out = Knobs { unroll: Some(true), rows: Some(2), ..plain };
+    row(
+        &mut group,
+        &ctx,
+        BenchmarkId::new("written out", 4),
+        &GemvVector::new(pairs(4)),
+        &written_out,
+    );
+    group.finish();
+
     let mut group = criterion.benchmark_group("sum_slices");
     let activation = Activation::F32;
     let spec = SumSlices { rows: 1 << 16, batch: 1, slices: 8, activation, bias: false };
@@ -121,6 +140,13 @@ fn kernels(criterion: &mut Criterion) {
     for (bits, element) in [(2, Activation::F16), (4, Activation::F16), (8, Activation::F32)] {
         let spec = DequantizeBitplane { layout: layout.clone(), bits, element };
         row(&mut group, (&ctx, &mut probe), BenchmarkId::new(element.name(), bits), &spec, &plain);
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("dequantize_vector");
+    for (code_bits, element) in [(4, Activation::F16), (6, Activation::F32)] {
+        let spec = DequantizeVector { layout: pairs(code_bits), element };
+        row(&mut group, &ctx, BenchmarkId::new(element.name(), code_bits), &spec, &plain);
     }
     group.finish();
 }

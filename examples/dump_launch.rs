@@ -9,16 +9,19 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Scratch, Spec};
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
-    TableElement,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, GemmBitplane,
+    GemvBitplane, GemvVector, TableElement, VectorLayout, VectorShape,
 };
 use std::path::PathBuf;
+
+const KERNELS: [&str; 5] =
+    ["gemv_bitplane", "gemm_bitplane", "gemv_vector", "dequantize_bitplane", "dequantize_vector"];
 
 /// Writes the launches of a kernel as JSON and WGSL.
 #[derive(Parser)]
 struct Arguments {
-    /// The kernel: gemv_bitplane, gemm_bitplane or dequantize_bitplane.
-    #[arg(value_parser = ["gemv_bitplane", "gemm_bitplane", "dequantize_bitplane"])]
+    /// The kernel.
+    #[arg(value_parser = KERNELS)]
     kernel: String,
     /// Outputs of the layer.
     #[arg(long, default_value_t = 4096)]
@@ -26,7 +29,7 @@ struct Arguments {
     /// Inputs of the layer.
     #[arg(long, default_value_t = 4096)]
     cols: usize,
-    /// Width to run at, 2 to 8.
+    /// Width to run at, 2 to 8; for the vector kernels bits of a code for two weights, 2 to 6.
     #[arg(long, default_value_t = 4)]
     bits: u8,
     /// Activation vectors of gemm_bitplane.
@@ -47,18 +50,37 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let Arguments { rows, cols, bits, batch, .. } = arguments;
     let caps = Caps { subgroups: arguments.subgroups, ..Caps::webgpu() };
-    let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
-    let layout = BitplaneLayout::for_shape(shape, &[bits], TableElement::F16, false, bits, &caps)?;
-    let layout_text = serde_json::to_string_pretty(&layout)? + "\n";
     let activation = if arguments.f16 { Activation::F16 } else { Activation::F32 };
     let reduce = if arguments.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
     let knobs = Knobs { reduce: Some(reduce), ..Knobs::default() };
-    let launches = match arguments.kernel.as_str() {
-        "gemv_bitplane" => GemvBitplane { activation, ..GemvBitplane::new(layout, bits) }
-            .launches(&caps, &knobs)?,
-        "gemm_bitplane" => GemmBitplane { activation, ..GemmBitplane::new(layout, bits, batch) }
-            .launches(&caps, &knobs)?,
-        _ => DequantizeBitplane { layout, bits, element: activation }.launches(&caps, &knobs)?,
+    let (layout_text, launches) = if arguments.kernel.ends_with("_vector") {
+        let shape = VectorShape { rows, cols, code_bits: bits };
+        let layout = VectorLayout::for_shape(shape, TableElement::F16, false, &caps)?;
+        let text = serde_json::to_string_pretty(&layout)?;
+        let launches = match arguments.kernel.as_str() {
+            "gemv_vector" => {
+                GemvVector { activation, ..GemvVector::new(layout) }.launches(&caps, &knobs)?
+            }
+            _ => DequantizeVector { layout, element: activation }.launches(&caps, &knobs)?,
+        };
+        (text, launches)
+    } else {
+        let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
+        let f16 = TableElement::F16;
+        let layout = BitplaneLayout::for_shape(shape, &[bits], f16, false, bits, &caps)?;
+        let text = serde_json::to_string_pretty(&layout)?;
+        let launches = match arguments.kernel.as_str() {
+            "gemv_bitplane" => GemvBitplane { activation, ..GemvBitplane::new(layout, bits) }
+                .launches(&caps, &knobs)?,
+            "gemm_bitplane" => {
+                GemmBitplane { activation, ..GemmBitplane::new(layout, bits, batch) }
+                    .launches(&caps, &knobs)?
+            }
+            _ => {
+                DequantizeBitplane { layout, bits, element: activation }.launches(&caps, &knobs)?
+            }
+        };
+        (text, launches)
     };
 
     let out = arguments.out;
@@ -69,7 +91,7 @@ fn main() -> Result<()> {
         println!("{}", path.display());
         anyhow::Ok(())
     };
-    write("layout.json", layout_text)?;
+    write("layout.json", layout_text + "\n")?;
     write("launch.json", serde_json::to_string_pretty(&launches)? + "\n")?;
     // Launches that differ in operands and grid alone share one shader.
     let mut shaders: Vec<&Launch> = Vec::new();

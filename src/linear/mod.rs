@@ -6,12 +6,16 @@
 mod activation;
 mod arithmetic;
 pub mod bitplane;
+mod dense;
 pub mod dequantize_bitplane;
+pub mod dequantize_vector;
 #[cfg(feature = "safetensors")]
 pub mod file;
 mod fuse;
 pub mod gemm_bitplane;
+mod gemv;
 pub mod gemv_bitplane;
+pub mod gemv_vector;
 mod hessian;
 mod layer;
 mod layout;
@@ -25,14 +29,17 @@ mod table;
 mod tables;
 mod tile;
 mod tiled_matrix;
+pub mod vector;
 mod weights;
 
 pub use activation::Activation;
 pub use arithmetic::Arithmetic;
 pub use dequantize_bitplane::DequantizeBitplane;
+pub use dequantize_vector::DequantizeVector;
 pub use fuse::Fused;
 pub use gemm_bitplane::GemmBitplane;
 pub use gemv_bitplane::GemvBitplane;
+pub use gemv_vector::GemvVector;
 pub use hessian::{Hessian, HessianAccumulator};
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;
@@ -46,4 +53,5 @@ pub use quantize::{
 pub use sum_slices::SumSlices;
 pub use table::TableElement;
 pub use tables::Tables;
+pub use vector::{VectorLayer, VectorLayout, VectorShape};
 pub use weights::Weights;

@@ -4,9 +4,9 @@ use super::TableElement;
 use crate::{Error, Result};
 use half::f16;
 
-/// Entries of all rows' tables at one width, row-major `[rows, 2^bits]`.
+/// Entries of all rows' tables at one width, row-major.
 #[derive(Debug, Clone, PartialEq)]
-enum Entries {
+pub(super) enum Entries {
     F16(Vec<f16>),
     F32(Vec<f32>),
 }
@@ -32,10 +32,7 @@ impl Tables {
     /// [`Error::Range`] for a width outside 2..=8, [`Error::Shape`] for a wrong length,
     /// [`Error::Value`] for an entry that is not finite or that rounds to infinity.
     pub fn insert(&mut self, bits: u8, values: &[f32]) -> Result<()> {
-        let entries = match self.element {
-            TableElement::F16 => Entries::F16(values.iter().map(|&v| f16::from_f32(v)).collect()),
-            TableElement::F32 => Entries::F32(values.to_vec()),
-        };
+        let entries = Entries::rounded(self.element, values);
         self.insert_entries(bits, entries, "must be finite in the table's element type")
     }
 
@@ -44,17 +41,7 @@ impl Tables {
     /// # Errors
     /// As [`Tables::insert`].
     pub fn insert_bytes(&mut self, bits: u8, bytes: &[u8]) -> Result<()> {
-        if !bytes.len().is_multiple_of(self.element.bytes()) {
-            return Err(Error::Alignment {
-                what: format!("bytes of table {bits}"),
-                multiple: self.element.bytes() as u64,
-                value: bytes.len() as u64,
-            });
-        }
-        let entries = match self.element {
-            TableElement::F16 => Entries::F16(bytemuck::pod_collect_to_vec(bytes)),
-            TableElement::F32 => Entries::F32(bytemuck::pod_collect_to_vec(bytes)),
-        };
+        let entries = Entries::stored(self.element, bytes, || format!("bytes of table {bits}"))?;
         self.insert_entries(bits, entries, "must be finite")
     }
 
@@ -86,19 +73,7 @@ impl Tables {
                 count,
             ));
         }
-        let bad = match &entries {
-            Entries::F16(v) => v.iter().position(|e| !e.is_finite()),
-            Entries::F32(v) => v.iter().position(|e| !e.is_finite()),
-        };
-        if let Some(at) = bad {
-            return Err(Error::Value {
-                what: format!("{} table {bits}", self.element.name()),
-                row: at / levels,
-                col: at % levels,
-                value: entries.value(at).into(),
-                rule,
-            });
-        }
+        entries.check_finite(|| format!("{} table {bits}", self.element.name()), levels, rule)?;
         self.by_bits[usize::from(bits)] = Some(entries);
         Ok(())
     }
@@ -128,10 +103,7 @@ impl Tables {
 
     /// The stored bytes of one width's tables, `[rows, 2^bits]`, little-endian.
     pub fn bytes(&self, bits: u8) -> Option<&[u8]> {
-        Some(match self.entries(bits)? {
-            Entries::F16(v) => bytemuck::cast_slice(v),
-            Entries::F32(v) => bytemuck::cast_slice(v),
-        })
+        self.entries(bits).map(Entries::bytes)
     }
 
     fn entries(&self, bits: u8) -> Option<&Entries> {
@@ -140,7 +112,61 @@ impl Tables {
 }
 
 impl Entries {
-    fn len(&self) -> usize {
+    /// Values rounded to the element type; infinite beyond its range.
+    pub(super) fn rounded(element: TableElement, values: &[f32]) -> Self {
+        match element {
+            TableElement::F16 => Self::F16(values.iter().map(|&v| f16::from_f32(v)).collect()),
+            TableElement::F32 => Self::F32(values.to_vec()),
+        }
+    }
+
+    /// Stored little-endian bytes of whole elements.
+    pub(super) fn stored(
+        element: TableElement,
+        bytes: &[u8],
+        what: impl Fn() -> String,
+    ) -> Result<Self> {
+        if !bytes.len().is_multiple_of(element.bytes()) {
+            let (multiple, value) = (element.bytes() as u64, bytes.len() as u64);
+            return Err(Error::Alignment { what: what(), multiple, value });
+        }
+        Ok(match element {
+            TableElement::F16 => Self::F16(bytemuck::pod_collect_to_vec(bytes)),
+            TableElement::F32 => Self::F32(bytemuck::pod_collect_to_vec(bytes)),
+        })
+    }
+
+    /// Whether all entries of tables of `levels` entries a row are finite.
+    pub(super) fn check_finite(
+        &self,
+        what: impl Fn() -> String,
+        levels: usize,
+        rule: &'static str,
+    ) -> Result<()> {
+        let bad = match self {
+            Self::F16(v) => v.iter().position(|e| !e.is_finite()),
+            Self::F32(v) => v.iter().position(|e| !e.is_finite()),
+        };
+        match bad {
+            None => Ok(()),
+            Some(at) => Err(Error::Value {
+                what: what(),
+                row: at / levels,
+                col: at % levels,
+                value: self.value(at).into(),
+                rule,
+            }),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::F16(v) => bytemuck::cast_slice(v),
+            Self::F32(v) => bytemuck::cast_slice(v),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::F16(v) => v.len(),
             Self::F32(v) => v.len(),
@@ -158,7 +184,7 @@ impl Entries {
         (0..self.len()).map(|at| self.value(at))
     }
 
-    fn value(&self, at: usize) -> f32 {
+    pub(super) fn value(&self, at: usize) -> f32 {
         match self {
             Self::F16(v) => v[at].to_f32(),
             Self::F32(v) => v[at],

@@ -6,15 +6,25 @@
 //! `fewbytes` is a JSON object: `format` ("bitplane"), `version` (1), `layout` ("skew-1", the bit
 //! order within words) and `layers`, which gives every layer's shape and widths. Files come from
 //! outside: everything is checked against the tensors before it is used.
+//!
+//! Weights in pairs ([`crate::linear::vector`]) have a format of their own, so that a reader of the
+//! first kind says what it has before it: `format` is "vector-2d", the rest as above. A layer `NAME`
+//! is `NAME.planes` (U32 `[code_bits, rows, ceil(ceil(cols / 2) / 32)]`), `NAME.vectors` (F16 or F32
+//! `[rows, 2^code_bits, 2]`), and `NAME.bias` where there is one; `layers` gives every layer's own
+//! `code_bits`.
 
 mod dense;
+mod header;
 mod packed;
 mod reference;
+mod vector;
 
 pub use dense::{DenseFile, DenseShape, DenseTensor};
 pub use packed::{LayerHeader, PackedFile, save_packed, write_packed};
 pub use reference::{read_reference, save_reference, write_reference};
+pub use vector::{VectorFile, VectorHeader, save_vectors, write_vectors};
 
+use super::TableElement;
 use crate::{Error, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -41,6 +51,13 @@ fn tensor<'a>(
 fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>> {
     SafeTensors::deserialize(bytes)
         .map_err(|e| Error::format(name, format!("not a safetensors file: {e}")))
+}
+
+fn dtype(table: TableElement) -> Dtype {
+    match table {
+        TableElement::F16 => Dtype::F16,
+        TableElement::F32 => Dtype::F32,
+    }
 }
 
 /// A tensor of numbers, little-endian, as a view for writing.

@@ -3,17 +3,13 @@
 use super::super::planes::words_for;
 use super::super::tables::{check_bits, list_widths};
 use super::super::{BitplaneLayer, BitplaneShape, TableElement, Tables};
-use super::{open, replace, tensor, view};
+use super::{dtype, header, replace, tensor, view};
 use crate::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const FORMAT: &str = "bitplane";
-const VERSION: u32 = 1;
-const LAYOUT: &str = "skew-1";
-/// Metadata entry.
-const ENTRY: &str = "fewbytes";
 
 /// What a packed file says of one layer.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -35,22 +31,6 @@ pub struct LayerHeader {
     pub bias: bool,
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
-struct FileHeader {
-    format: String,
-    version: u32,
-    layout: String,
-    layers: BTreeMap<String, LayerHeader>,
-}
-
-/// Only what says whether the rest can be understood.
-#[derive(serde::Deserialize)]
-struct Identity {
-    format: String,
-    version: u32,
-    layout: String,
-}
-
 /// A packed file in memory, or mapped into it. Layers are unpacked one by one.
 pub struct PackedFile<'a> {
     tensors: SafeTensors<'a>,
@@ -63,22 +43,8 @@ impl<'a> PackedFile<'a> {
     /// # Errors
     /// [`Error::Format`] when this is not a packed file or one of another version or layout.
     pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self> {
-        let tensors = open(name, bytes)?;
-        let (_, metadata) = SafeTensors::read_metadata(bytes)
-            .map_err(|e| Error::format(name, format!("not a safetensors file: {e}")))?;
-        let text = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
-        let text = text.ok_or_else(|| {
-            Error::format(name, format!("metadata entry {ENTRY:?} expected, not found"))
-        })?;
-        let broken = |e: serde_json::Error| Error::format(name, format!("metadata {ENTRY:?}: {e}"));
-        let identity: Identity = serde_json::from_str(text).map_err(broken)?;
-        let found = (identity.format.as_str(), identity.version, identity.layout.as_str());
-        if found != (FORMAT, VERSION, LAYOUT) {
-            let message = format!("expected {:?}, found {found:?}", (FORMAT, VERSION, LAYOUT));
-            return Err(Error::format(name, message));
-        }
-        let header: FileHeader = serde_json::from_str(text).map_err(broken)?;
-        Ok(Self { tensors, layers: header.layers })
+        let (tensors, layers) = header::read(FORMAT, name, bytes)?;
+        Ok(Self { tensors, layers })
     }
 
     /// Every layer's name and header, by name.
@@ -160,20 +126,9 @@ pub fn write_packed(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
             table,
             bias: layer.bias().is_some(),
         };
-        if headers.insert(name.to_owned(), header).is_some() {
-            return Err(Error::format(format!("layer {name}"), "there are two of this name"));
-        }
+        header::add(&mut headers, name, header)?;
     }
-    let header = FileHeader {
-        format: FORMAT.to_owned(),
-        version: VERSION,
-        layout: LAYOUT.to_owned(),
-        layers: headers,
-    };
-    let text = serde_json::to_string(&header).map_err(|e| Error::format(ENTRY, e.to_string()))?;
-    let metadata = HashMap::from([(ENTRY.to_owned(), text)]);
-    safetensors::serialize(tensors, Some(metadata))
-        .map_err(|e| Error::format("packed file", e.to_string()))
+    header::write(FORMAT, headers, tensors)
 }
 
 /// Writes a packed file; an existing one is replaced only once the new one is complete.
@@ -182,11 +137,4 @@ pub fn write_packed(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
 /// As [`write_packed`], and [`Error::Io`].
 pub fn save_packed(path: &Path, layers: &[(&str, &BitplaneLayer)]) -> Result<()> {
     replace(path, &write_packed(layers)?)
-}
-
-fn dtype(table: TableElement) -> Dtype {
-    match table {
-        TableElement::F16 => Dtype::F16,
-        TableElement::F32 => Dtype::F32,
-    }
 }
