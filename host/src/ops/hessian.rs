@@ -6,9 +6,9 @@ use fewbytes::launch::ROW_ALIGNMENT;
 use fewbytes::linear::{Activation, Hessian, HessianLayout, HessianUpdate};
 use fewbytes::{Error, Knobs, Result};
 
-/// Bytes of x that one submission takes at most, unless 128 tokens are more.
+/// Bytes of x and of s that one submission takes at most.
 const PIECE_BYTES: usize = 16 << 20;
-/// Floating-point operations of one submission, likewise: systems reset a device that is busy with
+/// Floating-point operations of one submission, unless 128 tokens are more: systems reset a device that is busy with
 /// one for seconds.
 const PIECE_FLOPS: usize = 1 << 38;
 /// Submissions after which uploading waits, so that copies do not pile up.
@@ -21,7 +21,7 @@ const IN_FLIGHT: usize = 4;
 /// Products and sums are f32: a sum over `n` tokens is within about `n` roundings of its terms'
 /// magnitudes, where the CPU's, which goes on in f64, is within some tens. Takes about
 /// `2 * groups * inputs^2` bytes on the device, cut where bindings end, and while tokens come from
-/// host memory 16 MiB more, or 128 tokens. The result does not depend on timing.
+/// host memory up to 32 MiB more. The result does not depend on timing.
 ///
 /// ```no_run
 /// use fewbytes_wgpu::{Context, Result, ops::hessian::Accumulator};
@@ -125,7 +125,8 @@ impl<'a> Accumulator<'a> {
         if let Some(s) = s {
             s.expect("s", Element::F32, tokens.saturating_mul(groups))?;
         }
-        let step = self.step();
+        // Each part has to begin where a binding may.
+        let step = self.step().next_multiple_of(ROW_ALIGNMENT);
         for start in (0..tokens).step_by(step) {
             let range = start..tokens.min(start + step);
             let part =
@@ -136,13 +137,16 @@ impl<'a> Accumulator<'a> {
         Ok(())
     }
 
-    /// Tokens of one submission: a multiple of 128, so that each begins where a binding may.
+    /// Tokens of one submission: a multiple of 128, or fewer where no more can be bound.
     fn step(&self) -> usize {
         let (inputs, groups) = (self.layout.inputs(), self.layout.groups());
         let limit = usize::try_from(self.ctx.caps().bindable_bytes()).unwrap_or(usize::MAX);
         let bytes = PIECE_BYTES.min(limit) / inputs.max(groups).saturating_mul(4);
         let flops = PIECE_FLOPS / inputs.saturating_mul(inputs).saturating_mul(groups);
-        (bytes.min(flops) / ROW_ALIGNMENT).max(1) * ROW_ALIGNMENT
+        match bytes.min(flops.max(ROW_ALIGNMENT)) {
+            step if step < ROW_ALIGNMENT => step.max(1),
+            step => step / ROW_ALIGNMENT * ROW_ALIGNMENT,
+        }
     }
 
     /// Room for so many tokens.
