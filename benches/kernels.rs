@@ -12,18 +12,42 @@ use criterion::{
 };
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, GemmBitplane,
-    GemvBitplane, GemvVector, SumSlices, TableElement, VectorLayout, VectorShape,
+    GemvBitplane, GemvVector, HessianLayout, HessianUpdate, SumSlices, TableElement, VectorLayout,
+    VectorShape,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
 use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, Probe};
 use fewbytes_wgpu::{Context, OpenOptions, wgpu};
+use std::cell::RefCell;
 use std::time::Duration;
+
+/// A device, and the load that watches its clock.
+struct Device {
+    ctx: Context,
+    probe: RefCell<Probe>,
+}
+
+impl Device {
+    fn open() -> Self {
+        let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).expect("an adapter");
+        let probe = RefCell::new(Probe::new(&ctx, Probe::WAKE_UP).expect("the probe"));
+        Self { ctx, probe }
+    }
+}
+
+impl std::ops::Deref for Device {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.ctx
+    }
+}
 
 /// One row: criterion is told how long as many dispatches as it asks for take.
 fn row(
     group: &mut BenchmarkGroup<'_, WallTime>,
-    (ctx, probe): (&Context, &mut Probe),
+    ctx: &Device,
     id: BenchmarkId,
     spec: &impl Spec,
     knobs: &Knobs,
@@ -43,7 +67,7 @@ fn row(
     let options = Options { samples: 3, ..Options::quick(Order::Chain) };
     group.bench_function(id, |bencher| {
         bencher.iter_custom(|dispatches| {
-            let timing = probe.time(ctx, &rotation, &options).expect("a time");
+            let timing = ctx.probe.borrow_mut().time(ctx, &rotation, &options).expect("a time");
             if !timing.settled {
                 println!("this time did not settle or the device's clock fell");
             }
@@ -53,20 +77,19 @@ fn row(
 }
 
 fn kernels(criterion: &mut Criterion) {
-    let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).expect("an adapter");
+    let ctx = Device::open();
     let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
     let (rows, cols, words) = if software { (1024, 1024, 1 << 22) } else { (4096, 4096, 1 << 28) };
     // Half of them are copied, in quads too.
     let words = words.min((ctx.caps().bindable_bytes() / 32 * 8) as usize);
-    let mut probe = Probe::new(&ctx, Probe::WAKE_UP).expect("the probe");
-    probe.wake(&ctx).expect("the probe's load");
+    ctx.probe.borrow_mut().wake(&ctx).expect("the probe's load");
     println!("{}: {rows} x {cols}, {} MiB", ctx.describe(), words >> 18);
     let plain = Knobs::default();
 
     let mut group = criterion.benchmark_group("stream");
     let id = |name| BenchmarkId::new(name, words * 4);
-    row(&mut group, (&ctx, &mut probe), id("read"), &StreamRead::new(words), &plain);
-    row(&mut group, (&ctx, &mut probe), id("copy"), &StreamCopy::new(words / 2), &plain);
+    row(&mut group, &ctx, id("read"), &StreamRead::new(words), &plain);
+    row(&mut group, &ctx, id("copy"), &StreamCopy::new(words / 2), &plain);
     group.finish();
 
     let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
@@ -82,22 +105,16 @@ fn kernels(criterion: &mut Criterion) {
     for (variant, knobs) in variants {
         for bits in 2..=8 {
             let spec = GemvBitplane::new(layout.clone(), bits);
-            row(&mut group, (&ctx, &mut probe), BenchmarkId::new(variant, bits), &spec, &knobs);
+            row(&mut group, &ctx, BenchmarkId::new(variant, bits), &spec, &knobs);
         }
     }
     for batch in [2, 4, 8] {
         let spec = GemvBitplane { batch, ..GemvBitplane::new(layout.clone(), 4) };
-        row(
-            &mut group,
-            (&ctx, &mut probe),
-            BenchmarkId::new(format!("{batch} vectors"), 4),
-            &spec,
-            &plain,
-        );
+        row(&mut group, &ctx, BenchmarkId::new(format!("{batch} vectors"), 4), &spec, &plain);
     }
     let sliced = Knobs { slices: Some(4), ..plain };
     let spec = GemvBitplane::new(layout.clone(), 4);
-    row(&mut group, (&ctx, &mut probe), BenchmarkId::new("4 slices", 4), &spec, &sliced);
+    row(&mut group, &ctx, BenchmarkId::new("4 slices", 4), &spec, &sliced);
     group.finish();
 
     let mut group = criterion.benchmark_group("gemv_vector");
@@ -122,7 +139,7 @@ fn kernels(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sum_slices");
     let activation = Activation::F32;
     let spec = SumSlices { rows: 1 << 16, batch: 1, slices: 8, activation, bias: false };
-    row(&mut group, (&ctx, &mut probe), BenchmarkId::new("f32", 8), &spec, &plain);
+    row(&mut group, &ctx, BenchmarkId::new("f32", 8), &spec, &plain);
     group.finish();
 
     let mut group = criterion.benchmark_group("gemm_bitplane");
@@ -131,7 +148,7 @@ fn kernels(criterion: &mut Criterion) {
         for bits in [2, 4, 8] {
             let spec = GemmBitplane::new(layout.clone(), bits, batch);
             let id = BenchmarkId::new(format!("{batch} vectors"), bits);
-            row(&mut group, (&ctx, &mut probe), id, &spec, &plain);
+            row(&mut group, &ctx, id, &spec, &plain);
         }
     }
     group.finish();
@@ -139,7 +156,7 @@ fn kernels(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("dequantize_bitplane");
     for (bits, element) in [(2, Activation::F16), (4, Activation::F16), (8, Activation::F32)] {
         let spec = DequantizeBitplane { layout: layout.clone(), bits, element };
-        row(&mut group, (&ctx, &mut probe), BenchmarkId::new(element.name(), bits), &spec, &plain);
+        row(&mut group, &ctx, BenchmarkId::new(element.name(), bits), &spec, &plain);
     }
     group.finish();
 
@@ -151,6 +168,23 @@ fn kernels(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn hessians(criterion: &mut Criterion) {
+    let ctx = Device::open();
+    let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
+    let (inputs, tokens) = if software { (512, 128) } else { (4096, 1024) };
+    println!("{}: {inputs} inputs, {tokens} tokens", ctx.describe());
+    let mut group = criterion.benchmark_group("hessian_update");
+    for groups in [1, 4] {
+        let layout = HessianLayout::new(inputs, groups, ctx.caps()).expect("a layout");
+        for activation in [Activation::F32, Activation::F16] {
+            let spec = HessianUpdate { activation, ..HessianUpdate::new(layout.clone(), tokens) };
+            let id = BenchmarkId::new(activation.name(), groups);
+            row(&mut group, &ctx, id, &spec, &Knobs::default());
+        }
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     // What happens between two times is no part of them, so few are enough.
@@ -158,6 +192,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(100));
-    targets = kernels
+    targets = kernels, hessians
 }
 criterion_main!(benches);

@@ -17,6 +17,7 @@ mod gemv;
 pub mod gemv_bitplane;
 pub mod gemv_vector;
 mod hessian;
+pub mod hessian_update;
 mod layer;
 mod layout;
 mod lnq;
@@ -41,6 +42,7 @@ pub use gemm_bitplane::GemmBitplane;
 pub use gemv_bitplane::GemvBitplane;
 pub use gemv_vector::GemvVector;
 pub use hessian::{Hessian, HessianAccumulator};
+pub use hessian_update::{HessianLayout, HessianUpdate};
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;
 pub use lnq::{

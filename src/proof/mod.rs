@@ -11,6 +11,7 @@ mod dequantize_vector;
 mod gemm_bitplane;
 mod gemv_bitplane;
 mod gemv_vector;
+mod hessian_update;
 mod products;
 mod stream;
 mod sum_slices;
@@ -68,9 +69,9 @@ pub struct Tensor {
 /// What a tensor has to hold afterwards.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// The binding's number; outputs have one piece.
+    /// The binding's number.
     pub binding: u32,
-    /// The contents before the canary.
+    /// The contents of all pieces, one after another, before the canary behind the last.
     pub expected: Expected,
 }
 
@@ -111,6 +112,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(sum_slices::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_vector::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(hessian_update::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

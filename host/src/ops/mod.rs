@@ -7,6 +7,8 @@ pub mod dequantize_vector;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 pub mod gemv_vector;
+pub mod hessian;
+pub mod hessian_update;
 mod products;
 pub mod stream_copy;
 pub mod stream_read;

@@ -1,5 +1,6 @@
-//! The metadata entry that every file of ours has: which format it is, and its layers.
+//! The header of files of packed layers: which format and bit order it is, and its layers.
 
+use super::metadata::{ENTRY, entry};
 use super::open;
 use crate::{Error, Result};
 use safetensors::SafeTensors;
@@ -8,8 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 
 const VERSION: u32 = 1;
 const LAYOUT: &str = "skew-1";
-/// Metadata entry.
-const ENTRY: &str = "fewbytes";
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct FileHeader<L> {
@@ -34,20 +33,17 @@ pub(super) fn read<'a, L: serde::de::DeserializeOwned>(
     bytes: &'a [u8],
 ) -> Result<(SafeTensors<'a>, BTreeMap<String, L>)> {
     let tensors = open(name, bytes)?;
-    let (_, metadata) = SafeTensors::read_metadata(bytes)
-        .map_err(|e| Error::format(name, format!("not a safetensors file: {e}")))?;
-    let text = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
-    let text = text.ok_or_else(|| {
+    let text = entry(name, bytes)?.ok_or_else(|| {
         Error::format(name, format!("metadata entry {ENTRY:?} expected, not found"))
     })?;
     let broken = |e: serde_json::Error| Error::format(name, format!("metadata {ENTRY:?}: {e}"));
-    let identity: Identity = serde_json::from_str(text).map_err(broken)?;
+    let identity: Identity = serde_json::from_str(&text).map_err(broken)?;
     let found = (identity.format.as_str(), identity.version, identity.layout.as_str());
     if found != (format, VERSION, LAYOUT) {
         let message = format!("expected {:?}, found {found:?}", (format, VERSION, LAYOUT));
         return Err(Error::format(name, message));
     }
-    let header: FileHeader<L> = serde_json::from_str(text).map_err(broken)?;
+    let header: FileHeader<L> = serde_json::from_str(&text).map_err(broken)?;
     Ok((tensors, header.layers))
 }
 

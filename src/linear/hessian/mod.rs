@@ -11,6 +11,7 @@ mod accumulate;
 mod tests;
 
 pub use accumulate::HessianAccumulator;
+pub(crate) use accumulate::check_tokens;
 
 use super::tiled_matrix::{SIDE, Tiles};
 use crate::{Error, Result};
@@ -135,6 +136,12 @@ impl Hessian {
     /// Calibration inputs that the matrices are sums over; 0 where that is not known.
     pub fn tokens(&self) -> u64 {
         self.tokens
+    }
+
+    /// The same matrices, known to be sums over so many calibration inputs.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn with_tokens(self, tokens: u64) -> Self {
+        Self { tokens, ..self }
     }
 
     /// All upper triangles, `[groups, inputs * (inputs + 1) / 2]`.
@@ -268,7 +275,7 @@ fn check_finite(
     }
 }
 
-fn divisors(of: usize) -> String {
+pub(crate) fn divisors(of: usize) -> String {
     let mut low: Vec<usize> = (1..).take_while(|d| d * d <= of).collect();
     low.retain(|d| of.is_multiple_of(*d));
     let high = low.iter().rev().map(|d| of / d).filter(|d| d * d > of).collect::<Vec<_>>();
