@@ -22,6 +22,7 @@ mod product;
 mod quantize;
 pub mod sum_slices;
 mod table;
+mod table_layer;
 mod tables;
 mod tile;
 mod tiled_matrix;
@@ -45,5 +46,6 @@ pub use quantize::{
 };
 pub use sum_slices::SumSlices;
 pub use table::TableElement;
+pub use table_layer::TableLayer;
 pub use tables::Tables;
 pub use weights::Weights;

@@ -4,6 +4,9 @@ use super::TableElement;
 use crate::{Error, Result};
 use half::f16;
 
+/// What to do about an entry that would be infinite.
+pub(crate) const BEYOND_F16: &str = "an f16 table holds magnitudes below 65520; use f32 tables";
+
 /// Entries of all rows' tables at one width, row-major `[rows, 2^bits]`.
 #[derive(Debug, Clone, PartialEq)]
 enum Entries {
@@ -36,7 +39,8 @@ impl Tables {
             TableElement::F16 => Entries::F16(values.iter().map(|&v| f16::from_f32(v)).collect()),
             TableElement::F32 => Entries::F32(values.to_vec()),
         };
-        self.insert_entries(bits, entries, "must be finite in the table's element type")
+        // What does not fit is told as it was given, not as the infinity that it became.
+        self.insert_entries(bits, entries, |at, _| values.get(at).copied().unwrap_or_default())
     }
 
     /// Adds the tables of one width from stored little-endian bytes of the element type.
@@ -55,7 +59,7 @@ impl Tables {
             TableElement::F16 => Entries::F16(bytemuck::pod_collect_to_vec(bytes)),
             TableElement::F32 => Entries::F32(bytemuck::pod_collect_to_vec(bytes)),
         };
-        self.insert_entries(bits, entries, "must be finite")
+        self.insert_entries(bits, entries, |_, found| found)
     }
 
     /// Tables of `widths`, which all parts have, the rows of each part after those of the one
@@ -71,12 +75,18 @@ impl Tables {
                 Some(halves) => Entries::F16(halves.concat()),
                 None => Entries::F32(parts.iter().flat_map(|part| part.values()).collect()),
             };
-            joined.insert_entries(bits, entries, "must be finite")?;
+            joined.insert_entries(bits, entries, |_, found| found)?;
         }
         Ok(joined)
     }
 
-    fn insert_entries(&mut self, bits: u8, entries: Entries, rule: &'static str) -> Result<()> {
+    /// `given` is the value that entry number `at` was made of.
+    fn insert_entries(
+        &mut self,
+        bits: u8,
+        entries: Entries,
+        given: impl Fn(usize, f32) -> f32,
+    ) -> Result<()> {
         check_bits("table width", bits, 2, 8)?;
         let (levels, count) = (1usize << bits, entries.len());
         if count / levels != self.rows || !count.is_multiple_of(levels) {
@@ -91,12 +101,13 @@ impl Tables {
             Entries::F32(v) => v.iter().position(|e| !e.is_finite()),
         };
         if let Some(at) = bad {
+            let value = given(at, entries.value(at));
             return Err(Error::Value {
                 what: format!("{} table {bits}", self.element.name()),
                 row: at / levels,
                 col: at % levels,
-                value: entries.value(at).into(),
-                rule,
+                value: value.into(),
+                rule: if value.is_finite() { BEYOND_F16 } else { "must be finite" },
             });
         }
         self.by_bits[usize::from(bits)] = Some(entries);

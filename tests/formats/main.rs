@@ -9,6 +9,7 @@ mod largest;
 #[path = "../fixtures/layers.rs"]
 mod layers;
 mod round_trip;
+mod table_layer;
 
 use fewbytes::Error;
 use fewbytes::linear::file::{PackedFile, read_reference, write_packed};

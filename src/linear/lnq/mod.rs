@@ -106,8 +106,8 @@ impl LnqOptions {
 /// Quantizes a layer to one width so that the error which `hessian` measures is small.
 ///
 /// Rows stand alone. The result depends on the arguments alone, not on the number of threads.
-/// [`Quantized::pack`] makes a layer with `seed_bits` and `parent_bits` both `bits`, which every
-/// kernel multiplies as any other (from 2 bits on).
+/// [`Lnq::pack`] makes a [`TableLayer`](super::TableLayer) of the one width, which every kernel
+/// multiplies as any other layer (from 2 bits on).
 ///
 /// An input that was never active (its diagonal is below 1e-12 of the mean) gets the entry nearest
 /// to its weight; so do all weights of a group whose matrix is zero. Table entries that no weight
@@ -129,8 +129,8 @@ impl LnqOptions {
 ///
 /// let done = lnq(&weights, &hessian.finish()?, &LnqOptions { bits: 2, ..Default::default() })?;
 /// assert!(done.report.after() < done.report.before());
-/// let layer = done.quantized.pack(None)?;
-/// assert_eq!((layer.seed_bits(), layer.parent_bits()), (2, 2));
+/// let layer = done.pack(None)?;
+/// assert_eq!((layer.bits(), layer.average_bits()), (2, 3.0));
 /// # Ok(())
 /// # }
 /// ```
