@@ -1,9 +1,11 @@
 //! Files: round trips, stability of the bytes, and everything a hostile file can be.
 
+mod calibration;
 mod container;
 mod fuse;
 mod fuzz;
 mod golden;
+mod hessians;
 mod hostile;
 mod largest;
 #[path = "../fixtures/layers.rs"]

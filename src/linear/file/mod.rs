@@ -1,17 +1,25 @@
-//! Layers in safetensors files: our packed format, the published one, and dense weights.
+//! Layers in safetensors files: our packed format, the published one, and dense weights; and what
+//! quantizing needs besides weights, Hessians and calibration inputs.
 //!
 //! A packed file holds, for each layer `NAME`, the tensors `NAME.planes` (U32
 //! `[parent_bits, rows, ceil(cols / 32)]`), `NAME.table{b}` (F16 or F32 `[rows, 2^b]`) for every
 //! width that is shipped, and `NAME.bias` (F32 `[rows]`) where there is one. Its metadata entry
 //! `fewbytes` is a JSON object: `format` ("bitplane"), `version` (1), `layout` ("skew-1", the bit
-//! order within words) and `layers`, which gives every layer's shape and widths. Files come from
-//! outside: everything is checked against the tensors before it is used.
+//! order within words) and `layers`, which gives every layer's shape and widths. Hessians
+//! (`NAME.hessian`) and calibration inputs (`NAME.x`, `NAME.s`) have files of their own, which
+//! `docs/hessian_file.md` describes byte by byte. Files come from outside: everything is checked
+//! against the tensors before it is used.
 
+mod calibration;
 mod dense;
+mod hessian;
+mod metadata;
 mod packed;
 mod reference;
 
+pub use calibration::{Batch, Batches, CalibrationFile, CalibrationShape};
 pub use dense::{DenseFile, DenseShape, DenseTensor};
+pub use hessian::{HessianFile, HessianShape, save_hessians, write_hessians};
 pub use packed::{LayerHeader, PackedFile, save_packed, write_packed};
 pub use reference::{read_reference, save_reference, write_reference};
 
@@ -50,12 +58,17 @@ fn view<'a>(dtype: Dtype, shape: Vec<usize>, bytes: &'a [u8]) -> Result<TensorVi
 
 /// Writes a whole file or nothing: what stands at `path` is replaced only by a complete file.
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_with(path, |partial| std::fs::write(partial, bytes))
+}
+
+/// The same for contents that `write` puts into the file it is given.
+fn replace_with(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
     let io = |error| Error::Io { path: path.to_owned(), error };
     let mut partial = path.as_os_str().to_owned();
     // The process's number keeps two writers of one file, and a file of the user's, apart.
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = Path::new(&partial);
-    let written = std::fs::write(partial, bytes).and_then(|()| std::fs::rename(partial, path));
+    let written = write(partial).and_then(|()| std::fs::rename(partial, path));
     written.map_err(|error| {
         // The error that matters is the first one; the leftover is removed if it can be.
         let _ = std::fs::remove_file(partial);

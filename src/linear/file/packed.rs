@@ -3,6 +3,7 @@
 use super::super::planes::words_for;
 use super::super::tables::{check_bits, list_widths};
 use super::super::{BitplaneLayer, BitplaneShape, TableElement, Tables};
+use super::metadata::{ENTRY, entry};
 use super::{open, replace, tensor, view};
 use crate::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
@@ -12,8 +13,6 @@ use std::path::Path;
 const FORMAT: &str = "bitplane";
 const VERSION: u32 = 1;
 const LAYOUT: &str = "skew-1";
-/// Metadata entry.
-const ENTRY: &str = "fewbytes";
 
 /// What a packed file says of one layer.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -64,20 +63,17 @@ impl<'a> PackedFile<'a> {
     /// [`Error::Format`] when this is not a packed file or one of another version or layout.
     pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self> {
         let tensors = open(name, bytes)?;
-        let (_, metadata) = SafeTensors::read_metadata(bytes)
-            .map_err(|e| Error::format(name, format!("not a safetensors file: {e}")))?;
-        let text = metadata.metadata().as_ref().and_then(|entries| entries.get(ENTRY));
-        let text = text.ok_or_else(|| {
+        let text = entry(name, bytes)?.ok_or_else(|| {
             Error::format(name, format!("metadata entry {ENTRY:?} expected, not found"))
         })?;
         let broken = |e: serde_json::Error| Error::format(name, format!("metadata {ENTRY:?}: {e}"));
-        let identity: Identity = serde_json::from_str(text).map_err(broken)?;
+        let identity: Identity = serde_json::from_str(&text).map_err(broken)?;
         let found = (identity.format.as_str(), identity.version, identity.layout.as_str());
         if found != (FORMAT, VERSION, LAYOUT) {
             let message = format!("expected {:?}, found {found:?}", (FORMAT, VERSION, LAYOUT));
             return Err(Error::format(name, message));
         }
-        let header: FileHeader = serde_json::from_str(text).map_err(broken)?;
+        let header: FileHeader = serde_json::from_str(&text).map_err(broken)?;
         Ok(Self { tensors, layers: header.layers })
     }
 

@@ -137,6 +137,12 @@ impl Hessian {
         self.tokens
     }
 
+    /// The same matrices, known to be sums over so many calibration inputs.
+    #[cfg(feature = "safetensors")]
+    pub(crate) fn with_tokens(self, tokens: u64) -> Self {
+        Self { tokens, ..self }
+    }
+
     /// All upper triangles, `[groups, inputs * (inputs + 1) / 2]`.
     pub fn packed(&self) -> &[f32] {
         &self.packed
@@ -268,7 +274,7 @@ fn check_finite(
     }
 }
 
-fn divisors(of: usize) -> String {
+pub(crate) fn divisors(of: usize) -> String {
     let mut low: Vec<usize> = (1..).take_while(|d| d * d <= of).collect();
     low.retain(|d| of.is_multiple_of(*d));
     let high = low.iter().rev().map(|d| of / d).filter(|d| d * d > of).collect::<Vec<_>>();
