@@ -54,7 +54,10 @@ pub(crate) fn inspect(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn read(name: &str, bytes: &[u8]) -> Result<(&'static str, Vec<(String, BitplaneLayer)>)> {
+pub(crate) fn read(
+    name: &str,
+    bytes: &[u8],
+) -> Result<(&'static str, Vec<(String, BitplaneLayer)>)> {
     let file = match PackedFile::parse(name, bytes) {
         Ok(file) => file,
         // Not ours; if it is not the published layout either, what ours lacks is the better hint.

@@ -4,7 +4,7 @@ use super::container::Container;
 use super::layers::Wanted;
 use super::round_trip::published;
 use fewbytes::linear::file::{
-    PackedFile, read_reference, save_packed, write_packed, write_reference,
+    PackedFile, read_reference, save_packed, write_packed, write_packed_with, write_reference,
 };
 use fewbytes::linear::{BitplaneLayer, TableElement, TableLayer, Tables};
 use half::{bf16, f16};
@@ -134,4 +134,15 @@ fn table_layers_come_back_from_packed_files() {
             assert_eq!((joined.seed_bits(), joined.parent_bits()), (bits, bits));
         }
     }
+}
+
+#[test]
+fn a_file_says_how_its_layers_were_made() {
+    let layer = Wanted::new(2, 40, 3, 3).layer();
+    let with = write_packed_with(Some("lnq, 3 bits"), &[("l", &layer)]).unwrap();
+    let with = PackedFile::parse("with", &with).unwrap();
+    assert_eq!((with.settings(), with.layer("l").unwrap()), (Some("lnq, 3 bits"), layer.clone()));
+    let without = write_packed(&[("l", &layer)]).unwrap();
+    assert_eq!(without, write_packed_with(None, &[("l", &layer)]).unwrap());
+    assert_eq!(PackedFile::parse("without", &without).unwrap().settings(), None);
 }

@@ -5,10 +5,10 @@
 //! `[parent_bits, rows, ceil(cols / 32)]`), `NAME.table{b}` (F16 or F32 `[rows, 2^b]`) for every
 //! width that is shipped, and `NAME.bias` (F32 `[rows]`) where there is one. Its metadata entry
 //! `fewbytes` is a JSON object: `format` ("bitplane"), `version` (1), `layout` ("skew-1", the bit
-//! order within words) and `layers`, which gives every layer's shape and widths. Hessians
-//! (`NAME.hessian`) and calibration inputs (`NAME.x`, `NAME.s`) have files of their own, which
-//! `docs/hessian_file.md` describes byte by byte. Files come from outside: everything is checked
-//! against the tensors before it is used.
+//! order within words), `layers`, which gives every layer's shape and widths, and perhaps
+//! `settings`, the writer's words on how they were made. Hessians (`NAME.hessian`) and calibration
+//! inputs (`NAME.x`, `NAME.s`) have files of their own, which `docs/hessian_file.md` describes byte
+//! by byte. Files come from outside: everything is checked against the tensors before it is used.
 
 mod calibration;
 mod dense;
@@ -20,7 +20,9 @@ mod reference;
 pub use calibration::{Batch, Batches, CalibrationFile, CalibrationShape};
 pub use dense::{DenseFile, DenseShape, DenseTensor};
 pub use hessian::{HessianFile, HessianShape, save_hessians, write_hessians};
-pub use packed::{LayerHeader, PackedFile, save_packed, write_packed};
+pub use packed::{
+    LayerHeader, PackedFile, save_packed, save_packed_with, write_packed, write_packed_with,
+};
 pub use reference::{read_reference, save_reference, write_reference};
 
 use crate::{Error, Result};

@@ -39,6 +39,8 @@ struct FileHeader {
     format: String,
     version: u32,
     layout: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<String>,
     layers: BTreeMap<String, LayerHeader>,
 }
 
@@ -53,6 +55,7 @@ struct Identity {
 /// A packed file in memory, or mapped into it. Layers are unpacked one by one.
 pub struct PackedFile<'a> {
     tensors: SafeTensors<'a>,
+    settings: Option<String>,
     layers: BTreeMap<String, LayerHeader>,
 }
 
@@ -74,7 +77,12 @@ impl<'a> PackedFile<'a> {
             return Err(Error::format(name, message));
         }
         let header: FileHeader = serde_json::from_str(&text).map_err(broken)?;
-        Ok(Self { tensors, layers: header.layers })
+        Ok(Self { tensors, settings: header.settings, layers: header.layers })
+    }
+
+    /// What the writer said of how the layers were made.
+    pub fn settings(&self) -> Option<&str> {
+        self.settings.as_deref()
     }
 
     /// Every layer's name and header, by name.
@@ -130,6 +138,18 @@ impl<'a> PackedFile<'a> {
 /// # Errors
 /// [`Error::Format`] when two layers have one name.
 pub fn write_packed(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
+    write_packed_with(None, layers)
+}
+
+/// [`write_packed`] with words of the caller's that say how the layers were made:
+/// [`PackedFile::settings`] gives them back.
+///
+/// # Errors
+/// As [`write_packed`].
+pub fn write_packed_with(
+    settings: Option<&str>,
+    layers: &[(&str, &BitplaneLayer)],
+) -> Result<Vec<u8>> {
     let mut headers = BTreeMap::new();
     let mut tensors = Vec::new();
     for &(name, layer) in layers {
@@ -164,6 +184,7 @@ pub fn write_packed(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
         format: FORMAT.to_owned(),
         version: VERSION,
         layout: LAYOUT.to_owned(),
+        settings: settings.map(str::to_owned),
         layers: headers,
     };
     let text = serde_json::to_string(&header).map_err(|e| Error::format(ENTRY, e.to_string()))?;
@@ -178,6 +199,18 @@ pub fn write_packed(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
 /// As [`write_packed`], and [`Error::Io`].
 pub fn save_packed(path: &Path, layers: &[(&str, &BitplaneLayer)]) -> Result<()> {
     replace(path, &write_packed(layers)?)
+}
+
+/// [`save_packed`] with words that say how the layers were made.
+///
+/// # Errors
+/// As [`save_packed`].
+pub fn save_packed_with(
+    path: &Path,
+    settings: Option<&str>,
+    layers: &[(&str, &BitplaneLayer)],
+) -> Result<()> {
+    replace(path, &write_packed_with(settings, layers)?)
 }
 
 fn dtype(table: TableElement) -> Dtype {
