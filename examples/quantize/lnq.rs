@@ -172,8 +172,12 @@ pub(crate) fn print_table(accounts: &[Account]) {
     println!(
         "\nbits: of a weight, with its share of the tables; restored: half steps taken back that \
          would have made a row worse;\nunsolved: tables kept as their system could not be solved; \
-         inactive: inputs that were always 0, over all groups"
+         inactive: inputs that were always 0, over all groups\n"
     );
+    let weights = |a: &Account| (a.rows * a.cols) as f64;
+    let all: f64 = accounts.iter().map(weights).sum();
+    let bits: f64 = accounts.iter().map(|a| a.average_bits * weights(a)).sum();
+    println!("{}, {:.3} bits a weight", report::count(accounts.len(), "layer"), bits / all);
     let few = |a: &&Account| a.tokens > 0 && a.tokens < a.cols as u64;
     for account in accounts.iter().filter(few) {
         println!(

@@ -15,6 +15,8 @@ mod parts;
 mod report;
 mod run;
 mod select;
+#[cfg(test)]
+mod tests;
 
 use clap::Parser;
 use options::{Cli, Command};

@@ -109,8 +109,9 @@ impl LnqOptions {
 /// [`Lnq::pack`] makes a [`TableLayer`](super::TableLayer) of the one width, which every kernel
 /// multiplies as any other layer (from 2 bits on).
 ///
-/// An input that was never active (its diagonal is below 1e-12 of the mean) gets the entry nearest
-/// to its weight; so do all weights of a group whose matrix is zero. Table entries that no weight
+/// An input that was never active (its diagonal is below 1e-12 of the mean, or below the normal
+/// numbers of `f32`) gets the entry nearest to its weight; so do all weights of a group whose matrix
+/// is zero. Table entries that no weight
 /// uses stay as they are and may come into use again.
 ///
 /// Takes `4 * inputs^2` bytes for the matrix of one group, twice that with
