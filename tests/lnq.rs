@@ -270,3 +270,53 @@ fn nothing_rises_in_doubles() {
         }
     }
 }
+
+/// The objective is a sum over the tokens that were used; what counts are others.
+#[test]
+fn what_is_gained_holds_on_tokens_left_out() {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header([
+        "layer",
+        "tokens",
+        "bits",
+        "clusters, %",
+        "rounding with feedback, %",
+        "LNQ, %",
+        "LNQ damped, %",
+        "of clusters",
+    ]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    for layer in layers("what_is_gained_holds_on_tokens_left_out") {
+        let layer = layer.first(48);
+        let count = layer.tokens.len() / layer.cols * 3 / 4;
+        let of = |tokens: &[f32]| {
+            Layer { tokens: tokens.to_vec(), ..layer.first(layer.rows) }.hessian(false)
+        };
+        let (used, unused) = layer.tokens.split_at(count * layer.cols);
+        let (seen, unseen) = (of(used), of(unused));
+        let energy = energy(&layer, &unseen);
+        for bits in [2, 3, 4] {
+            let start = clusters(&layer, &seen, bits);
+            let rounded = round_with_feedback(&layer.weights(), &seen, &start).unwrap();
+            let options = LnqOptions { bits, ..LnqOptions::default() };
+            let run = |h| lnq(&layer.weights(), h, &options).unwrap().quantized;
+            let (plain, damped) = (run(&seen), run(&seen.damped(1.0).unwrap()));
+            let all = [start, rounded, plain, damped];
+            let all = all.map(|q| 100.0 * sum(&layer, &unseen, &q) / energy);
+            let [start, rounded, plain, damped] = all;
+            // Damping is for too few tokens.
+            let best = if count < layer.cols { damped } else { plain };
+            let what = format!("{} {bits} bits: {all:?}", layer.name);
+            assert!(best < start && best < rounded, "{what}");
+            let name = format!("{} {} x {}", layer.name, layer.rows, layer.cols);
+            let cells = all.map(|percent| format!("{percent:.4}"));
+            let ratio = format!("{:.3}", best / start);
+            let front = vec![name, count.to_string(), bits.to_string()];
+            table.add_row([front, cells.to_vec(), vec![ratio]].concat());
+        }
+    }
+    println!("squared error of the output for the other quarter of the tokens\n{table}");
+}

@@ -25,6 +25,10 @@ pub(crate) struct Calibration {
     /// Groups of outputs with a Hessian each: a divisor of those in the file [default: all]
     #[arg(long, value_name = "G")]
     pub(crate) groups: Option<usize>,
+    /// Share of the mean diagonal to add to the Hessians' diagonals: 0 as in the paper, about 1 for
+    /// fewer tokens than inputs [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) damp: Option<f32>,
 }
 
 impl Calibration {
@@ -35,6 +39,7 @@ impl Calibration {
             ("--activations", self.activations.is_some()),
             ("--inputs", !self.inputs.is_empty()),
             ("--groups", self.groups.is_some()),
+            ("--damp", self.damp.is_some()),
         ];
         all.into_iter().find_map(|(option, given)| given.then_some(option))
     }
@@ -164,6 +169,10 @@ impl<'a> Source<'a> {
                 Ok(all) if all.groups() != found.groups => all.merge(found.groups),
                 other => other,
             },
+        };
+        let hessian = match (hessian, self.options.damp) {
+            (Ok(hessian), Some(share)) => hessian.damped(share),
+            (hessian, _) => hessian,
         };
         hessian.with_context(|| format!("in {}", self.name))
     }

@@ -47,6 +47,7 @@ pub(crate) fn settings(options: &Quantize, bytes: &[u8]) -> Result<String> {
         "method": "lnq",
         "options": options.lnq.settings(options.table.element()),
         "groups": calibration.groups,
+        "damp": calibration.damp,
         "inputs": calibration.inputs.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "weights": fingerprint(bytes),
         "bias": !options.no_bias,
@@ -143,7 +144,7 @@ fn one(
     Ok((layer.into_inner(), account))
 }
 
-pub(crate) fn print_table(accounts: &[Account]) {
+pub(crate) fn print_table(accounts: &[Account], damped: bool) {
     println!(
         "error of the output over the calibration inputs, of clusters of the weights and after \
          LNQ:\n"
@@ -178,10 +179,11 @@ pub(crate) fn print_table(accounts: &[Account]) {
     let all: f64 = accounts.iter().map(weights).sum();
     let bits: f64 = accounts.iter().map(|a| a.average_bits * weights(a)).sum();
     println!("{}, {:.3} bits a weight", report::count(accounts.len(), "layer"), bits / all);
-    let few = |a: &&Account| a.tokens > 0 && a.tokens < a.cols as u64;
+    let few = |a: &&Account| !damped && a.tokens > 0 && a.tokens < a.cols as u64;
     for account in accounts.iter().filter(few) {
         println!(
-            "{}: {} tokens for {} inputs; take more, or the error on other tokens will be larger",
+            "{}: {} tokens for {} inputs; take more, or --damp 1: on other tokens the error may \
+             else be larger than that of clusters",
             account.layer, account.tokens, account.cols
         );
     }

@@ -81,7 +81,8 @@ pub(crate) fn run(options: &Quantize) -> Result<()> {
     match accounts {
         Accounts::Lnq(accounts) => {
             parts.remove(selection.chosen.iter().map(|chosen| chosen.layer.as_str()));
-            lnq::print_table(&accounts);
+            let damped = options.lnq.calibration.damp.is_some_and(|share| share > 0.0);
+            lnq::print_table(&accounts, damped);
         }
         Accounts::Widths(done) => print_table(&selection, &done, &widths, sensitive.is_some()),
     }

@@ -107,6 +107,8 @@ fn what_there_is_no_hessian_for_is_named_with_what_there_is() {
     assert!(text.contains("--inputs gives layer a both h.0.in and a"), "{text}");
     let text = error("--activations /model --inputs a.weight=a,b --groups 1 --layers b");
     assert!(text.unwrap_err().contains("an f16 table holds"), "6 tokens are tokens");
+    let text = error("--hessian /hessian --layers a --damp -1").unwrap_err();
+    assert!(text.contains("share of the diagonal = -1 is outside 0.0.."), "{text}");
     let text = error("--hessian /model").unwrap_err();
     assert!(text.contains("[inputs, inputs]"), "{text}");
     assert!(!folder.path().join("out").exists());
@@ -123,7 +125,9 @@ fn an_interrupted_run_keeps_what_is_finished_and_goes_on() {
     let [Ok(part)] = parts.as_slice() else { panic!("{parts:?}") };
     let written = part.metadata().unwrap().modified().unwrap();
     // With other settings it is not taken for what it is not.
-    for other in ["--table f32", "--cycles 5", "--no-bias", "--labels feedback", "--start fast"] {
+    for other in
+        ["--table f32", "--damp 1", "--cycles 5", "--no-bias", "--labels feedback", "--start fast"]
+    {
         let error = quantize(&folder, &format!("/model /out {lnq} {other}")).unwrap_err();
         assert!(error.contains("out.parts holds layers of a run with other settings"), "{error}");
     }
