@@ -107,7 +107,7 @@ fn what_there_is_no_hessian_for_is_named_with_what_there_is() {
     assert!(text.contains("--inputs gives layer a both h.0.in and a"), "{text}");
     let text = error("--activations /model --inputs a.weight=a,b --groups 1 --layers b");
     assert!(text.unwrap_err().contains("an f16 table holds"), "6 tokens are tokens");
-    let text = error("--hessian /hessian --layers a --damp -1").unwrap_err();
+    let text = error("--hessian /hessian --layers a --damp=-1").unwrap_err();
     assert!(text.contains("share of the diagonal = -1 is outside 0.0.."), "{text}");
     let text = error("--hessian /model").unwrap_err();
     assert!(text.contains("[inputs, inputs]"), "{text}");
