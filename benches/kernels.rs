@@ -11,7 +11,7 @@ use criterion::{
 };
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
-    SumSlices, TableElement,
+    HessianLayout, HessianUpdate, SumSlices, TableElement,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -112,6 +112,23 @@ fn kernels(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn hessians(criterion: &mut Criterion) {
+    let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).expect("an adapter");
+    let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
+    let (inputs, tokens) = if software { (512, 128) } else { (4096, 1024) };
+    println!("{}: {inputs} inputs, {tokens} tokens", ctx.describe());
+    let mut group = criterion.benchmark_group("hessian_update");
+    for groups in [1, 4] {
+        let layout = HessianLayout::new(inputs, groups, ctx.caps()).expect("a layout");
+        for activation in [Activation::F32, Activation::F16] {
+            let spec = HessianUpdate { activation, ..HessianUpdate::new(layout.clone(), tokens) };
+            let id = BenchmarkId::new(activation.name(), groups);
+            row(&mut group, &ctx, id, &spec, &Knobs::default());
+        }
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     // What happens between two times is no part of them, so few are enough.
@@ -119,6 +136,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(100));
-    targets = kernels
+    targets = kernels, hessians
 }
 criterion_main!(benches);

@@ -1,6 +1,6 @@
 //! Writes a launch as JSON and WGSL, so that an engine in any language can run it.
 //!
-//! `layout.json` says how the weights lie in buffers, `launch.json` holds every launch's bindings,
+//! `layout.json` says how the weights (or the sums of Hessians) lie in buffers, `launch.json` holds every launch's bindings,
 //! operands, parameter bytes, grid, override values, scratch memory, needs and traffic;
 //! `naga.wgsl` and `standard.wgsl` are the same shader for naga and for standard front ends. A
 //! second shader, where launches need more than one, is in `2.naga.wgsl` and `2.standard.wgsl`.
@@ -10,15 +10,17 @@ use clap::Parser;
 use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Scratch, Spec};
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
-    TableElement,
+    HessianLayout, HessianUpdate, TableElement,
 };
 use std::path::PathBuf;
 
 /// Writes the launches of a kernel as JSON and WGSL.
 #[derive(Parser)]
 struct Arguments {
-    /// The kernel: gemv_bitplane, gemm_bitplane or dequantize_bitplane.
-    #[arg(value_parser = ["gemv_bitplane", "gemm_bitplane", "dequantize_bitplane"])]
+    /// The kernel: gemv_bitplane, gemm_bitplane, dequantize_bitplane or hessian_update.
+    #[arg(value_parser = [
+        "gemv_bitplane", "gemm_bitplane", "dequantize_bitplane", "hessian_update",
+    ])]
     kernel: String,
     /// Outputs of the layer.
     #[arg(long, default_value_t = 4096)]
@@ -29,9 +31,12 @@ struct Arguments {
     /// Width to run at, 2 to 8.
     #[arg(long, default_value_t = 4)]
     bits: u8,
-    /// Activation vectors of gemm_bitplane.
+    /// Activation vectors of gemm_bitplane, tokens of hessian_update.
     #[arg(long, default_value_t = 64)]
     batch: usize,
+    /// Groups of outputs of hessian_update.
+    #[arg(long, default_value_t = 1)]
+    groups: usize,
     /// f16 activations or output instead of f32.
     #[arg(long)]
     f16: bool,
@@ -49,7 +54,7 @@ fn main() -> Result<()> {
     let caps = Caps { subgroups: arguments.subgroups, ..Caps::webgpu() };
     let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
     let layout = BitplaneLayout::for_shape(shape, &[bits], TableElement::F16, false, bits, &caps)?;
-    let layout_text = serde_json::to_string_pretty(&layout)? + "\n";
+    let mut layout_text = serde_json::to_string_pretty(&layout)? + "\n";
     let activation = if arguments.f16 { Activation::F16 } else { Activation::F32 };
     let reduce = if arguments.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
     let knobs = Knobs { reduce: Some(reduce), ..Knobs::default() };
@@ -58,6 +63,12 @@ fn main() -> Result<()> {
             .launches(&caps, &knobs)?,
         "gemm_bitplane" => GemmBitplane { activation, ..GemmBitplane::new(layout, bits, batch) }
             .launches(&caps, &knobs)?,
+        "hessian_update" => {
+            let sums = HessianLayout::new(cols, arguments.groups, &caps)?;
+            layout_text = serde_json::to_string_pretty(&sums)? + "\n";
+            let spec = HessianUpdate::new(sums, batch);
+            HessianUpdate { activation, ..spec }.launches(&caps, &knobs)?
+        }
         _ => DequantizeBitplane { layout, bits, element: activation }.launches(&caps, &knobs)?,
     };
 

@@ -3,7 +3,8 @@
 use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Spec as _};
 use fewbytes::linear::gemv_bitplane::{X, Y};
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, TableElement,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, HessianLayout,
+    HessianUpdate, TableElement,
 };
 use fewbytes::{Error, Result};
 
@@ -199,4 +200,46 @@ fn launches_serialize_with_everything_an_engine_needs() {
         .map(|operand| operand["binding"].as_u64().unwrap())
         .collect();
     assert_eq!(numbers, [1, 2, 3, X.into(), Y.into()]);
+}
+
+#[test]
+fn hessians_beyond_a_binding_are_cut_by_tiles_and_their_tokens_by_128() {
+    // The widest layer of a 7B model: 172 tiles across, 14,878 in the triangle, 16 KiB each.
+    let layout = HessianLayout::new(11_008, 1, &Caps::webgpu()).unwrap();
+    let pieces: Vec<_> = layout.pieces().collect();
+    assert_eq!(pieces, [0..8192, 8192..14_878]);
+    assert_eq!(layout.piece_len(&pieces[0]) * 4, 128 << 20);
+    // 128 MiB hold 3,048 tokens of f32; 2,944 are the last multiple of 128.
+    let spec = HessianUpdate { weighted: false, ..HessianUpdate::new(layout, 3000) };
+    assert_eq!(spec.launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap().len(), 2);
+    let spec = HessianUpdate { tokens: 4000, ..spec };
+    let launches = spec.launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap();
+    let found = launches.iter().map(|l| (params(l)[2], params(l)[4], params(l)[5], l.grid()));
+    let expected = [
+        (2944, 0, 8192, [8192, 1, 1]),
+        (2944, 8192, 6686, [6686, 1, 1]),
+        (1056, 0, 8192, [8192, 1, 1]),
+        (1056, 8192, 6686, [6686, 1, 1]),
+    ];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+    assert_eq!(launches[2].operands()[0].offset, 2944 * 11_008 * 4);
+    assert!(
+        HessianUpdate { tokens: 0, ..spec.clone() }
+            .launches(&large(), &Knobs::DEFAULT)
+            .unwrap()
+            .is_empty()
+    );
+    for lanes in [32, 512, 100] {
+        let knobs = Knobs { workgroup: Some(lanes), ..Knobs::DEFAULT };
+        let caps = Caps { max_invocations: 1024, ..large() };
+        let error = spec.launches(&caps, &knobs).unwrap_err();
+        assert!(matches!(error, Error::Range { .. }), "{error}");
+    }
+    // Sums laid out for a larger device are refused on a smaller one.
+    let sums = HessianLayout::new(11_008, 1, &large()).unwrap();
+    let error = HessianUpdate::new(sums, 1).launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap_err();
+    assert!(matches!(error, Error::BindingTooLarge { .. }), "{error}");
+    let tiny = Caps { max_binding_bytes: 16_000, ..Caps::webgpu() };
+    let error = HessianLayout::new(1, 1, &tiny).unwrap_err();
+    assert!(matches!(error, Error::BindingTooLarge { bytes: 16_384, .. }), "{error}");
 }

@@ -2,7 +2,8 @@
 
 use approx::assert_relative_eq;
 use fewbytes::linear::{Activation, BitplaneLayer, BitplaneShape, TableElement, Tables};
-use fewbytes::linear::{dequantize_bitplane, gemv_bitplane};
+use fewbytes::linear::{HessianLayout, HessianUpdate};
+use fewbytes::linear::{dequantize_bitplane, gemv_bitplane, hessian_update};
 
 /// Two rows of three weights, 3 bits, with tables for 2 and 3 bits.
 fn layer() -> BitplaneLayer {
@@ -44,4 +45,27 @@ fn dense_rows_are_table_entries_and_f16_rows_are_padded_with_zero() {
     assert_eq!(f32, [0.5, -0.5, 1.0, -10.0, -5.0, 10.0]);
     let f16 = dequantize_bitplane::reference(&layer(), 2, Activation::F16).unwrap();
     assert_eq!(f16, [0.5, -0.5, 1.0, 0.0, -10.0, -5.0, 10.0, 0.0]);
+}
+
+#[test]
+fn hessians_are_weighted_sums_of_outer_products_in_whole_tiles() {
+    let layout = HessianLayout::new(2, 2, &fewbytes::Caps::webgpu()).unwrap();
+    let spec = HessianUpdate::new(layout, 2);
+    // Tokens (1, -2) and (3, 0.5); group 0 counts them 1 and 2, group 1 counts them 0 and 4.
+    let (x, s) = ([1.0, -2.0, 3.0, 0.5], [1.0, 0.0, 2.0, 4.0]);
+    let mut before = vec![0.0; 2 * 64 * 64];
+    before[0] = -100.0;
+    before[64 * 64 - 1] = 7.0;
+    let found = hessian_update::reference(&spec, &x, Some(&s), &before).unwrap();
+    let (first, second) = found.sums.split_at(64 * 64);
+    // 1 + 2 * 9 - 100, -2 + 2 * 1.5 and 4 + 2 * 0.25; past the inputs what was there.
+    assert_eq!([first[0], first[1], first[64], first[65]], [-81.0, 1.0, 1.0, 4.5]);
+    assert_eq!([first[2], first[64 * 64 - 1]], [0.0, 7.0]);
+    assert_eq!([second[0], second[1], second[64], second[65]], [36.0, 6.0, 6.0, 1.0]);
+    assert_eq!([found.condition[0], found.condition[1]], [119.0, 5.0]);
+    let plain = HessianUpdate { weighted: false, ..spec.clone() };
+    let found = hessian_update::reference(&plain, &x, None, &before).unwrap();
+    assert_eq!([found.sums[1], found.sums[64 * 64 + 1]], [-0.5, -0.5]);
+    let short = hessian_update::reference(&spec, &x, Some(&s[..3]), &before).unwrap_err();
+    assert!(matches!(short, fewbytes::Error::Shape { .. }), "{short}");
 }

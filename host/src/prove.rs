@@ -30,9 +30,8 @@ pub fn prove(ctx: &Context, case: &dyn Case, knobs: &Knobs) -> Result<Verdict> {
     }
     let outputs = proof.outputs.iter().map(|output| {
         let tensor = tensors.iter().find(|(tensor, _)| tensor.binding == output.binding);
-        let found = tensor.and_then(|(tensor, views)| tensor.pieces.first().zip(views.first()));
         let missing = || Error::shape("tensors of a proof", "every output among them", "not");
-        found.map(|(poison, view)| (output, poison, view)).ok_or_else(missing)
+        tensor.map(|(tensor, views)| (output, tensor, views)).ok_or_else(missing)
     });
     let outputs = outputs.collect::<Result<Vec<_>>>()?;
     // Poisoned before every run: nothing may be read there that the launches did not write.
@@ -40,14 +39,18 @@ pub fn prove(ctx: &Context, case: &dyn Case, knobs: &Knobs) -> Result<Verdict> {
     let scratch = if needed > 0 { Some(ctx.alloc::<u8>(needed)?) } else { None };
     let bound = plan.bind(&args, scratch.as_ref())?;
     let run = || -> Result<Vec<Vec<u8>>> {
-        for (_, poison, view) in &outputs {
-            ctx.write(view, poison)?;
+        for (_, poison, views) in &outputs {
+            for (poison, view) in poison.pieces.iter().zip(*views) {
+                ctx.write(view, poison)?;
+            }
         }
         if let Some(scratch) = &scratch {
             ctx.write(scratch, &vec![POISON; needed])?;
         }
         ctx.submit(|pass| bound.record(pass))?;
-        outputs.iter().map(|(_, _, view)| ctx.block_on(ctx.read::<u8>(view))).collect()
+        let read = |view: &View| ctx.block_on(ctx.read::<u8>(view));
+        let pieces = |views: &[View]| views.iter().map(read).collect::<Result<Vec<_>>>();
+        outputs.iter().map(|(.., views)| Ok(pieces(views)?.concat())).collect()
     };
 
     let first = run()?;

@@ -13,6 +13,7 @@ mod fuse;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 mod hessian;
+pub mod hessian_update;
 mod layer;
 mod layout;
 mod lnq;
@@ -35,6 +36,7 @@ pub use fuse::Fused;
 pub use gemm_bitplane::GemmBitplane;
 pub use gemv_bitplane::GemvBitplane;
 pub use hessian::{Hessian, HessianAccumulator};
+pub use hessian_update::{HessianLayout, HessianUpdate};
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;
 pub use lnq::{

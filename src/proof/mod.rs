@@ -9,6 +9,7 @@ mod check;
 mod dequantize_bitplane;
 mod gemm_bitplane;
 mod gemv_bitplane;
+mod hessian_update;
 mod products;
 mod stream;
 mod sum_slices;
@@ -65,9 +66,9 @@ pub struct Tensor {
 /// What a tensor has to hold afterwards.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// The binding's number; outputs have one piece.
+    /// The binding's number.
     pub binding: u32,
-    /// The contents before the canary.
+    /// The contents of all pieces, one after another, before the canary behind the last.
     pub expected: Expected,
 }
 
@@ -106,6 +107,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(gemm_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(sum_slices::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(hessian_update::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

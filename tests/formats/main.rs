@@ -2,6 +2,7 @@
 
 mod calibration;
 mod container;
+mod exported;
 mod fuse;
 mod fuzz;
 mod golden;

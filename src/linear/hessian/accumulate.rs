@@ -71,38 +71,13 @@ impl HessianAccumulator {
     /// around [`Error::Value`] at the first input that is not finite or the first `s` that is
     /// negative or not finite. Nothing is added then.
     pub fn add_batch(&mut self, x: &[f32], s: Option<&[f32]>) -> Result<()> {
-        self.check(x, s).map_err(|e| e.in_layer(&self.name))?;
+        check_tokens(self.inputs, self.groups, x, s).map_err(|e| e.in_layer(&self.name))?;
         let weights = s.map_or(0, |_| PIECE * self.groups);
         for (at, x) in x.chunks(PIECE * self.inputs).enumerate() {
             let s = s.map(|s| &s[at * weights..s.len().min((at + 1) * weights)]);
             self.add_piece(x, s);
         }
         self.tokens += (x.len() / self.inputs) as u64;
-        Ok(())
-    }
-
-    fn check(&self, x: &[f32], s: Option<&[f32]>) -> Result<()> {
-        if !x.len().is_multiple_of(self.inputs) {
-            let expected = format!("a multiple of {} inputs", self.inputs);
-            return Err(Error::shape("length of x", expected, x.len()));
-        }
-        let tokens = x.len() / self.inputs;
-        let bad = |what: &str, values: &[f32], width, rule, valid: fn(&f32) -> bool| {
-            let at = values.iter().position(|v| !valid(v));
-            at.map_or(Ok(()), |at| {
-                let (what, value) = (what.to_owned(), values[at].into());
-                Err(Error::Value { what, row: at / width, col: at % width, value, rule })
-            })
-        };
-        bad("x", x, self.inputs, "must be finite", |v| v.is_finite())?;
-        if let Some(s) = s {
-            if tokens.checked_mul(self.groups) != Some(s.len()) {
-                let expected = format!("{tokens} tokens x {} groups", self.groups);
-                return Err(Error::shape("length of s", expected, s.len()));
-            }
-            let rule = "must be finite and not negative";
-            bad("s", s, self.groups, rule, |v| v.is_finite() && *v >= 0.0)?;
-        }
         Ok(())
     }
 
@@ -175,6 +150,37 @@ impl HessianAccumulator {
         }
         Hessian::from_packed(&name, inputs, groups, tokens, packed)
     }
+}
+
+/// Whether these are whole tokens that can be added; how many.
+pub(crate) fn check_tokens(
+    inputs: usize,
+    groups: usize,
+    x: &[f32],
+    s: Option<&[f32]>,
+) -> Result<usize> {
+    if !x.len().is_multiple_of(inputs) {
+        let expected = format!("a multiple of {inputs} inputs");
+        return Err(Error::shape("length of x", expected, x.len()));
+    }
+    let tokens = x.len() / inputs;
+    let bad = |what: &str, values: &[f32], width, rule, valid: fn(&f32) -> bool| {
+        let at = values.iter().position(|v| !valid(v));
+        at.map_or(Ok(()), |at| {
+            let (what, value) = (what.to_owned(), values[at].into());
+            Err(Error::Value { what, row: at / width, col: at % width, value, rule })
+        })
+    };
+    bad("x", x, inputs, "must be finite", |v| v.is_finite())?;
+    if let Some(s) = s {
+        if tokens.checked_mul(groups) != Some(s.len()) {
+            let expected = format!("{tokens} tokens x {groups} groups");
+            return Err(Error::shape("length of s", expected, s.len()));
+        }
+        let rule = "must be finite and not negative";
+        bad("s", s, groups, rule, |v| v.is_finite() && *v >= 0.0)?;
+    }
+    Ok(tokens)
 }
 
 /// Columns `column * SIDE ..` of a block of tokens.

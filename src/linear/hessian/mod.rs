@@ -11,6 +11,7 @@ mod accumulate;
 mod tests;
 
 pub use accumulate::HessianAccumulator;
+pub(crate) use accumulate::check_tokens;
 
 use super::tiled_matrix::{SIDE, Tiles};
 use crate::{Error, Result};
