@@ -33,7 +33,7 @@ pub(crate) struct LnqArgs {
 enum Labels {
     /// Coordinate descent: each input in turn takes the best entry
     Descent,
-    /// Once through the inputs, errors made up for by later ones, as in GPTQ: faster, mostly worse
+    /// Once through the inputs, errors made up for by later ones, as in GPTQ: mostly worse
     Feedback,
 }
 

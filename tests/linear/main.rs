@@ -10,6 +10,7 @@ mod matrix;
 mod plans;
 mod prefix;
 mod slices;
+mod table_layer;
 
 use fewbytes::linear::gemv_bitplane::reference;
 use fewbytes::linear::{BitplaneLayer, Method, QuantizeOptions, Tables, Weights, quantize};

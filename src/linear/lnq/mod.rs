@@ -29,7 +29,8 @@ pub enum LabelStep {
     #[default]
     Descent,
     /// Once through the inputs in order, each error made up for by the inputs after it, as in GPTQ
-    /// (arXiv 2210.17323). Faster than one cycle of descent; the errors are mostly larger.
+    /// (arXiv 2210.17323). The errors are mostly larger. It passes on every error where descent
+    /// passes on changes of labels alone, and so is no faster on a CPU.
     Feedback,
 }
 
