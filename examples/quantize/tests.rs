@@ -144,3 +144,37 @@ fn an_interrupted_run_keeps_what_is_finished_and_goes_on() {
     assert_eq!(out, fresh);
     assert!(!folder.path().join("out.parts").exists());
 }
+
+#[test]
+fn groups_are_merged_and_files_go_together() {
+    let folder = model();
+    let x = wave(100 * 64, 0.37);
+    for (layer, groups) in [("a", 2), ("b", 4)] {
+        let mut sums = HessianAccumulator::new(layer, 64, groups).unwrap();
+        let s: Vec<f32> = wave(100 * groups, 0.71).iter().map(|v| v * v).collect();
+        sums.add_batch(&x, Some(&s)).unwrap();
+        let hessian = sums.finish().unwrap();
+        save_hessians(&folder.path().join(layer), None, &[&hessian]).unwrap();
+    }
+    let lnq = |out: &str, more: &str| {
+        quantize(&folder, &format!("/model {out} --method lnq --table f32 --bits 2 {more}"))
+    };
+    let read = |out: &str| {
+        let bytes = std::fs::read(folder.path().join(out)).unwrap();
+        let file = PackedFile::parse(out, &bytes).unwrap();
+        (file.layer("a").unwrap(), file.layer("b").unwrap())
+    };
+    let all = "--hessian /a --hessian /b";
+    lnq("/finest", all).unwrap();
+    lnq("/one", &format!("{all} --groups 1")).unwrap();
+    lnq("/two", &format!("{all} --groups 2")).unwrap();
+    let [finest, one, two] = ["finest", "one", "two"].map(read);
+    assert!(finest.0 == two.0 && finest.1 != two.1 && one.0 != two.0 && one.1 != two.1);
+    let error = |more: &str| lnq("/out", more).unwrap_err();
+    let text = error(&format!("{all} --groups 4"));
+    assert!(text.contains("--groups 4 does not divide the 2 groups of a"), "{text}");
+    let text = error("--hessian /b --layers a");
+    assert!(text.contains("no Hessian for layer a"), "{text}");
+    let text = error(&format!("{all} --hessian /hessian"));
+    assert!(text.contains("layer a: there are two of this name"), "{text}");
+}
