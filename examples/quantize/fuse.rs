@@ -3,13 +3,14 @@
 use crate::select::Selection;
 use anyhow::{Result, bail, ensure};
 use std::collections::HashSet;
+use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 
 /// `NAME=A,B,..`; with a `*` in each name, a rule for every text that it can stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rule {
-    name: String,
-    parts: Vec<String>,
+    pub(crate) name: String,
+    pub(crate) parts: Vec<String>,
 }
 
 /// A layer to be made of others.
@@ -41,6 +42,12 @@ impl FromStr for Rule {
     }
 }
 
+impl Display for Rule {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.name, self.parts.join(","))
+    }
+}
+
 impl Rule {
     /// The groups that this rule makes of layers with these names.
     fn groups(&self, layers: &[&str]) -> Result<Vec<Group>> {
@@ -68,7 +75,7 @@ impl Rule {
 }
 
 /// The text that `*` stands for; for a name without one, the empty text.
-fn captured<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
+pub(crate) fn captured<'a>(pattern: &str, name: &'a str) -> Option<&'a str> {
     match pattern.split_once('*') {
         Some((before, after)) => name.strip_prefix(before)?.strip_suffix(after),
         None => (pattern == name).then_some(""),

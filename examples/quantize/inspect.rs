@@ -2,8 +2,8 @@
 
 use crate::{input, report};
 use anyhow::{Context as _, Result};
-use fewbytes::linear::BitplaneLayer;
 use fewbytes::linear::file::{PackedFile, read_reference};
+use fewbytes::linear::{BitplaneLayer, TableLayer};
 use std::path::Path;
 
 /// Prints every layer, after checking all of it.
@@ -12,22 +12,27 @@ pub(crate) fn inspect(path: &Path) -> Result<()> {
     let name = path.display().to_string();
     let (format, layers) = read(&name, &bytes).context("nothing to inspect")?;
     println!(
-        "{name}: {format}, {}, {}\n",
+        "{name}: {format}, {}, {}",
         report::count(layers.len(), "layer"),
         report::size(bytes.len() as u64)
     );
+    let file = PackedFile::parse(&name, &bytes).ok();
+    if let Some(settings) = file.as_ref().and_then(PackedFile::settings) {
+        println!("made with {settings}");
+    }
+    println!();
 
     let widths: Vec<u8> =
         (2..=8).filter(|b| layers.iter().any(|l| read_bytes(&l.1, *b).is_some())).collect();
     let mut header: Vec<String> =
-        ["layer", "shape", "planes", "table", "bias", "KiB as f16"].map(String::from).to_vec();
+        ["layer", "shape", "widths", "table", "bias", "KiB as f16"].map(String::from).to_vec();
     header.extend(widths.iter().map(|b| format!("{b} bits")));
     let mut table = report::table(header, 2);
     for (name, layer) in &layers {
         let mut row = vec![
             name.clone(),
             format!("{} x {}", layer.rows(), layer.cols()),
-            layer.parent_bits().to_string(),
+            widths_of(layer),
             layer.table_element().name().to_owned(),
             if layer.bias().is_some() { "yes" } else { "no" }.to_owned(),
             report::kib(f16_bytes(layer)),
@@ -54,7 +59,21 @@ pub(crate) fn inspect(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn read(name: &str, bytes: &[u8]) -> Result<(&'static str, Vec<(String, BitplaneLayer)>)> {
+/// The widths of any-precision weights, or the one of a layer of tables, with what a weight takes.
+fn widths_of(layer: &BitplaneLayer) -> String {
+    let (seed, parent) = (layer.seed_bits(), layer.parent_bits());
+    if seed == parent {
+        let average = TableLayer::average_bits_of(layer.cols(), seed, layer.table_element());
+        format!("{seed} ({average:.2} with tables)")
+    } else {
+        format!("{seed} to {parent}")
+    }
+}
+
+pub(crate) fn read(
+    name: &str,
+    bytes: &[u8],
+) -> Result<(&'static str, Vec<(String, BitplaneLayer)>)> {
     let file = match PackedFile::parse(name, bytes) {
         Ok(file) => file,
         // Not ours; if it is not the published layout either, what ours lacks is the better hint.

@@ -1,15 +1,22 @@
-//! Quantizes the matrices of a safetensors file to every width at once, or tells what a packed
-//! file holds.
+//! Quantizes the matrices of a safetensors file to every width at once, or by LNQ to one; tells what
+//! a packed file holds, and how much its layers' outputs are off.
 //!
 //! `cargo run --release --example quantize -- model.safetensors packed.safetensors`
 
+mod calibration;
+mod eval;
 mod fuse;
 mod input;
 mod inspect;
+mod lnq;
+mod lnq_options;
 mod options;
+mod parts;
 mod report;
 mod run;
 mod select;
+#[cfg(test)]
+mod tests;
 
 use clap::Parser;
 use options::{Cli, Command};
@@ -17,9 +24,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     env_logger::init();
-    let cli = Cli::parse();
-    let outcome = match (cli.command, cli.quantize) {
+    let outcome = match Cli::parse().split() {
         (Some(Command::Inspect { file }), _) => inspect::inspect(&file),
+        (Some(Command::EvalLayer(options)), _) => eval::eval(&options),
         (None, Some(options)) => run::run(&options),
         // Clap has asked for INPUT and OUTPUT by now.
         (None, None) => Ok(()),

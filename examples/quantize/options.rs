@@ -1,15 +1,22 @@
 //! The command line.
 
+use crate::calibration::Calibration;
 use crate::fuse::Rule;
+use crate::lnq_options::LnqArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fewbytes::linear::{Method, QuantizeOptions, TableElement};
 use std::path::PathBuf;
 
-/// Quantize the matrices of a safetensors file to every width at once.
+/// Quantize the matrices of a safetensors file to every width at once, or with --method lnq to one
+/// width by what goes into each layer.
 ///
 /// Every matrix (F32, F16 or BF16) becomes one packed layer: bit-planes, and a small table for
 /// each row and width. A kernel then multiplies at any width from SEED_BITS to PARENT_BITS and
 /// reads only the planes of that width. A layer is named like its tensor, without `.weight`.
+///
+/// LNQ makes the error at the output of each layer small instead of that of its weights. It needs
+/// calibration inputs, or their Hessians: docs/hessian_file.md describes the files. A run that is
+/// interrupted goes on where it was: finished layers lie in OUTPUT.parts until all are there.
 ///
 /// Matrices with `embed` or `lm_head` in their names are left out unless --all is given.
 #[derive(Debug, Parser)]
@@ -23,13 +30,24 @@ use std::path::PathBuf;
         quantize model.safetensors small.safetensors --seed-bits 2 --parent-bits 4\n  \
         quantize model.safetensors mlp.safetensors --layers '*.mlp.*.weight'\n  \
         quantize model.safetensors fused.safetensors --fuse '*.gate_up=*.gate_proj,*.up_proj'\n  \
-        quantize inspect packed.safetensors"
+        quantize model.safetensors lnq.safetensors --method lnq --bits 2 --hessian h.safetensors\n  \
+        quantize inspect packed.safetensors\n  \
+        quantize eval-layer lnq.safetensors model.safetensors --hessian h.safetensors"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     #[command(flatten)]
-    pub(crate) quantize: Option<Quantize>,
+    quantize: Option<Quantize>,
+    #[command(flatten)]
+    lnq: LnqArgs,
+}
+
+impl Cli {
+    /// The subcommand, or what to quantize.
+    pub(crate) fn split(self) -> (Option<Command>, Option<Quantize>) {
+        (self.command, self.quantize.map(|quantize| Quantize { lnq: self.lnq, ..quantize }))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,6 +57,27 @@ pub(crate) enum Command {
         /// The packed file
         file: PathBuf,
     },
+    /// Print the error at each layer's output, beside that of clusters of the weights
+    ///
+    /// The error is `(w - q)^T H (w - q)` over all rows, H being the layer's Hessian: what LNQ makes
+    /// small. Clusters of the same width, weighted with the diagonal of H, are what LNQ starts from.
+    EvalLayer(EvalLayer),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalLayer {
+    /// The packed file
+    pub(crate) packed: PathBuf,
+    /// Dense weights, a safetensors file
+    pub(crate) weights: PathBuf,
+    /// Only layers that match; may be repeated or take a list with commas
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub(crate) layers: Vec<String>,
+    /// Only this width [default: all that a layer has]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=8))]
+    pub(crate) bits: Option<u8>,
+    #[command(flatten)]
+    pub(crate) calibration: Calibration,
 }
 
 #[derive(Debug, Args)]
@@ -61,24 +100,27 @@ pub(crate) struct Quantize {
     #[arg(long, help_heading = "Which tensors")]
     pub(crate) no_bias: bool,
 
+    /// How codes and tables are found
+    #[arg(long, value_enum, default_value_t = How::Exact, help_heading = "How")]
+    pub(crate) method: How,
     /// Narrowest width, whose error is made as small as it can be; wider ones build on it
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=8),
-        help_heading = "How")]
-    pub(crate) seed_bits: u8,
-    /// Widest width: the number of planes stored
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(2..=8),
-        help_heading = "How")]
-    pub(crate) parent_bits: u8,
+    /// [default: 3]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=8), help_heading = "How")]
+    pub(crate) seed_bits: Option<u8>,
+    /// Widest width: the number of planes stored [default: 8]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=8), help_heading = "How")]
+    pub(crate) parent_bits: Option<u8>,
     /// Widths that get tables, such as `3,4,8` [default: all from seed to parent]
     #[arg(long, value_name = "BITS", value_delimiter = ',', help_heading = "How",
         value_parser = clap::value_parser!(u8).range(2..=8))]
     pub(crate) widths: Vec<u8>,
-    /// Lloyd's steps instead of the exact optimum: faster, some percent more error
-    #[arg(long, help_heading = "How")]
-    pub(crate) fast: bool,
     /// Sensitivity of every weight: a safetensors file with the same names and shapes
     #[arg(long, value_name = "FILE", help_heading = "How")]
     pub(crate) sensitivities: Option<PathBuf>,
+
+    /// Not flattened: whether all of this is there is seen from options of its own alone.
+    #[arg(skip)]
+    pub(crate) lnq: LnqArgs,
 
     /// Join layers with the same inputs into one, rows after rows, such as `qkv=q,k,v`
     ///
@@ -99,6 +141,16 @@ pub(crate) struct Quantize {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum How {
+    /// Clusters of the weights with the least error at the narrowest width
+    Exact,
+    /// Clusters by Lloyd's steps: faster, some percent more error
+    Fast,
+    /// One width, by what goes into each layer: wants --hessian or --activations
+    Lnq,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Table {
     /// 2 bytes an entry
     F16,
@@ -114,23 +166,52 @@ pub(crate) enum Format {
     Reference,
 }
 
+impl Table {
+    pub(crate) fn element(self) -> TableElement {
+        match self {
+            Self::F16 => TableElement::F16,
+            Self::F32 => TableElement::F32,
+        }
+    }
+}
+
 impl Quantize {
+    fn seed_and_parent(&self) -> (u8, u8) {
+        (self.seed_bits.unwrap_or(3), self.parent_bits.unwrap_or(8))
+    }
+
     /// The quantizer's settings; that the widths fit each other is the library's check.
     pub(crate) fn settings(&self) -> QuantizeOptions {
-        QuantizeOptions {
-            seed_bits: self.seed_bits,
-            parent_bits: self.parent_bits,
-            method: if self.fast { Method::Fast } else { Method::Exact },
-            table: match self.table {
-                Table::F16 => TableElement::F16,
-                Table::F32 => TableElement::F32,
-            },
+        let (seed_bits, parent_bits) = self.seed_and_parent();
+        let method = if self.method == How::Fast { Method::Fast } else { Method::Exact };
+        QuantizeOptions { seed_bits, parent_bits, method, table: self.table.element() }
+    }
+
+    /// That options go with the method.
+    pub(crate) fn check_method(&self) -> anyhow::Result<()> {
+        if self.method != How::Lnq {
+            if let Some(option) = self.lnq.given() {
+                anyhow::bail!("{option} goes with --method lnq");
+            }
+            return Ok(());
         }
+        let widths = [
+            ("--seed-bits", self.seed_bits.is_some()),
+            ("--parent-bits", self.parent_bits.is_some()),
+            ("--widths", !self.widths.is_empty()),
+        ];
+        if let Some((option, _)) = widths.iter().find(|(_, given)| *given) {
+            anyhow::bail!("{option} does not go with --method lnq, which has one width: --bits");
+        }
+        self.lnq.calibration.check()
     }
 
     /// The widths that get tables, ascending.
     pub(crate) fn shipped(&self) -> anyhow::Result<Vec<u8>> {
-        let (seed, parent) = (self.seed_bits, self.parent_bits);
+        if self.method == How::Lnq {
+            return Ok(vec![self.lnq.bits()]);
+        }
+        let (seed, parent) = self.seed_and_parent();
         anyhow::ensure!(seed <= parent, "--seed-bits {seed} is above --parent-bits {parent}");
         if self.widths.is_empty() {
             return Ok((seed..=parent).collect());
@@ -158,7 +239,7 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Quantize {
         let all = ["quantize", "in", "out"].iter().chain(arguments);
-        Cli::try_parse_from(all).unwrap().quantize.unwrap()
+        Cli::try_parse_from(all).unwrap().split().1.unwrap()
     }
 
     #[test]
@@ -178,5 +259,24 @@ mod tests {
         assert!(message(&["--widths", "2,8"]).contains("outside 3..=8"));
         assert!(message(&["--widths", "3,4"]).contains("--parent-bits 4"));
         assert!(message(&["--seed-bits", "5", "--parent-bits", "4"]).contains("above"));
+        assert_eq!(parse(&["--method", "lnq", "--bits", "2"]).shipped().unwrap(), [2]);
+    }
+
+    #[test]
+    fn options_that_do_not_go_with_the_method_are_named() {
+        let error = |arguments: &[&str]| parse(arguments).check_method().unwrap_err().to_string();
+        let lnq = |more: &[&str]| error(&[&["--method", "lnq"], more].concat());
+        assert_eq!(error(&["--bits", "2"]), "--bits goes with --method lnq");
+        assert_eq!(error(&["--hessian", "h"]), "--hessian goes with --method lnq");
+        assert!(lnq(&["--hessian", "h", "--widths", "3"]).contains("--widths does not go"));
+        assert!(lnq(&["--hessian", "h", "--seed-bits", "3"]).contains("one width: --bits"));
+        assert!(lnq(&[]).contains("--hessian or --activations"));
+        assert!(lnq(&["--hessian", "h", "--inputs", "a=b"]).contains("--inputs"));
+        parse(&["--method", "lnq", "--activations", "a", "--inputs", "x=q,k"])
+            .check_method()
+            .unwrap();
+        parse(&["--method", "fast"]).check_method().unwrap();
+        let both = ["quantize", "in", "out", "--activations", "a", "--hessian", "h"];
+        assert!(Cli::try_parse_from(both).is_err());
     }
 }

@@ -42,6 +42,11 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
+/// What is left of an error.
+pub(crate) fn ratio(after: f64, before: f64) -> String {
+    if before > 0.0 { format!("{:.3}", after / before) } else { "-".to_owned() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,12 @@
 //! From a dense file to a packed one.
 
 use crate::fuse::{self, Group};
-use crate::options::{Format, Quantize};
+use crate::options::{Format, How, Quantize};
+use crate::parts::Parts;
 use crate::select::{Chosen, Selection};
-use crate::{input, report};
+use crate::{input, lnq, report};
 use anyhow::{Context as _, Result, ensure};
-use fewbytes::linear::file::{DenseFile, save_packed, save_reference};
+use fewbytes::linear::file::{DenseFile, save_packed_with, save_reference};
 use fewbytes::linear::{
     BitplaneLayer, QuantizeOptions, WeightError, Weights, quantize_with_progress,
 };
@@ -29,6 +30,7 @@ struct Done {
 /// Quantizes as the command line says. Everything that can be seen beforehand is checked first,
 /// and the output appears only when all of it is there.
 pub(crate) fn run(options: &Quantize) -> Result<()> {
+    options.check_method()?;
     let widths = options.shipped()?;
     check_output(options)?;
     let bytes = input::map(&options.input)?;
@@ -53,29 +55,37 @@ pub(crate) fn run(options: &Quantize) -> Result<()> {
     };
     selection.print_skipped();
 
-    let settings = options.settings();
-    let bar = progress_bar(selection.rows());
     let started = Instant::now();
-    let done: Result<Vec<(BitplaneLayer, Done)>> = selection
-        .chosen
-        .iter()
-        .map(|chosen| {
-            bar.set_message(chosen.layer.clone());
-            one(chosen, &file, sensitivities.as_ref(), &settings, &widths, &bar)
-        })
-        .collect();
-    bar.finish_and_clear();
-    let (layers, done): (Vec<_>, Vec<_>) = done.context("nothing was written")?.into_iter().unzip();
+    let settings = settings(options, &bytes)?;
+    let parts = Parts::new(&options.output, &settings);
+    let sensitive = sensitivities.as_ref();
+    let (layers, accounts): (Vec<_>, _) = if options.method == How::Lnq {
+        let done = lnq::layers(options, &selection, &file, sensitive, &parts);
+        let done = done.context("the output was not written")?;
+        let (layers, accounts) = done.into_iter().unzip();
+        (layers, Accounts::Lnq(accounts))
+    } else {
+        let done = all(options, &selection, &file, sensitive, &widths);
+        let (layers, done) = done.context("nothing was written")?.into_iter().unzip();
+        (layers, Accounts::Widths(done))
+    };
     let time = started.elapsed();
 
     let (layers, joined) = join(layers, &groups, &selection).context("nothing was written")?;
     let layers: Vec<(&str, &BitplaneLayer)> = layers.iter().map(|(n, l)| (*n, l)).collect();
     let written = match options.format {
-        Format::Packed => save_packed(&options.output, &layers),
+        Format::Packed => save_packed_with(&options.output, Some(&settings), &layers),
         Format::Reference => save_reference(&options.output, &layers),
     };
     written.context("nothing was written")?;
-    print_table(&selection, &done, &widths, sensitivities.is_some());
+    match accounts {
+        Accounts::Lnq(accounts) => {
+            parts.remove(selection.chosen.iter().map(|chosen| chosen.layer.as_str()));
+            let damped = options.lnq.calibration.damp.is_some_and(|share| share > 0.0);
+            lnq::print_table(&accounts, damped);
+        }
+        Accounts::Widths(done) => print_table(&selection, &done, &widths, sensitive.is_some()),
+    }
     if !joined.is_empty() {
         println!("\njoined, with the rows of every part:");
         joined.iter().for_each(|line| println!("  {line}"));
@@ -85,6 +95,41 @@ pub(crate) fn run(options: &Quantize) -> Result<()> {
     println!("\nwrote {output} ({}) in {time:.1?}", report::size(size));
     println!("see it with: cargo run --release --example quantize -- inspect {output}");
     Ok(())
+}
+
+/// What is printed of a run.
+enum Accounts {
+    Widths(Vec<Done>),
+    Lnq(Vec<lnq::Account>),
+}
+
+/// What the run is made with, for the header of the output.
+fn settings(options: &Quantize, bytes: &[u8]) -> Result<String> {
+    if options.method == How::Lnq {
+        return lnq::settings(options, bytes);
+    }
+    let mut settings = serde_json::to_value(options.settings())?;
+    settings["sensitivities"] = options.sensitivities.is_some().into();
+    Ok(settings.to_string())
+}
+
+/// Every layer at all widths.
+fn all(
+    options: &Quantize,
+    selection: &Selection,
+    file: &DenseFile<'_>,
+    sensitivities: Option<&DenseFile<'_>>,
+    widths: &[u8],
+) -> Result<Vec<(BitplaneLayer, Done)>> {
+    let settings = options.settings();
+    let bar = progress_bar(selection.rows() as u64, "rows");
+    let one = |chosen: &Chosen| {
+        bar.set_message(chosen.layer.clone());
+        one(chosen, file, sensitivities, &settings, widths, &bar)
+    };
+    let done = selection.chosen.iter().map(one).collect();
+    bar.finish_and_clear();
+    done
 }
 
 /// A layer under the name that it is written by.
@@ -120,7 +165,9 @@ fn check_output(options: &Quantize) -> Result<()> {
     if output.exists() {
         ensure!(!output.is_dir(), "{shown} is a folder");
         let same = |path: &Path| matches!((path.canonicalize(), output.canonicalize()), (Ok(a), Ok(b)) if a == b);
-        for input in options.sensitivities.iter().chain([&options.input]) {
+        let calibration = &options.lnq.calibration;
+        let others = calibration.hessian.iter().chain(&calibration.activations);
+        for input in options.sensitivities.iter().chain([&options.input]).chain(others) {
             ensure!(!same(input), "{shown} is also an input; choose another output");
         }
         ensure!(options.force, "{shown} exists; --force replaces it");
@@ -152,10 +199,11 @@ fn check_format(options: &Quantize, selection: &Selection) -> Result<()> {
     Ok(())
 }
 
-/// Over the rows of all layers; indicatif shows nothing where stderr is not a terminal.
-fn progress_bar(rows: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows, {eta} left  {wide_msg}");
-    let bar = ProgressBar::new(rows as u64);
+/// Over all layers; indicatif shows nothing where stderr is not a terminal.
+pub(crate) fn progress_bar(steps: u64, what: &str) -> ProgressBar {
+    let template = format!("{{bar:30}} {{pos}}/{{len}} {what}, {{eta}} left  {{wide_msg}}");
+    let style = ProgressStyle::with_template(&template);
+    let bar = ProgressBar::new(steps);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

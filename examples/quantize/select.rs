@@ -123,7 +123,7 @@ fn bias_of(matrix: &DenseShape, tensors: &HashMap<&str, &DenseTensor>) -> Option
 }
 
 /// Whether a pattern fits a name: anywhere, or with `*` and `?` from end to end.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     if !pattern.contains(['*', '?']) {
         return name.contains(pattern);
     }

@@ -27,6 +27,7 @@ mod product;
 mod quantize;
 pub mod sum_slices;
 mod table;
+mod table_layer;
 mod tables;
 mod tile;
 mod tiled_matrix;
@@ -54,6 +55,7 @@ pub use quantize::{
 };
 pub use sum_slices::SumSlices;
 pub use table::TableElement;
+pub use table_layer::TableLayer;
 pub use tables::Tables;
 pub use vector::{VectorLayer, VectorLayout, VectorShape};
 pub use weights::Weights;

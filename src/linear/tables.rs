@@ -4,6 +4,9 @@ use super::TableElement;
 use crate::{Error, Result};
 use half::f16;
 
+/// What to do about an entry that would be infinite.
+pub(crate) const BEYOND_F16: &str = "an f16 table holds magnitudes below 65520; use f32 tables";
+
 /// Entries of all rows' tables at one width, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Entries {
@@ -32,8 +35,9 @@ impl Tables {
     /// [`Error::Range`] for a width outside 2..=8, [`Error::Shape`] for a wrong length,
     /// [`Error::Value`] for an entry that is not finite or that rounds to infinity.
     pub fn insert(&mut self, bits: u8, values: &[f32]) -> Result<()> {
-        let entries = Entries::rounded(self.element, values);
-        self.insert_entries(bits, entries, "must be finite in the table's element type")
+        // What does not fit is told as it was given, not as the infinity that it became.
+        let given = |at, _| values.get(at).copied().unwrap_or_default();
+        self.insert_entries(bits, Entries::rounded(self.element, values), given)
     }
 
     /// Adds the tables of one width from stored little-endian bytes of the element type.
@@ -42,7 +46,7 @@ impl Tables {
     /// As [`Tables::insert`].
     pub fn insert_bytes(&mut self, bits: u8, bytes: &[u8]) -> Result<()> {
         let entries = Entries::stored(self.element, bytes, || format!("bytes of table {bits}"))?;
-        self.insert_entries(bits, entries, "must be finite")
+        self.insert_entries(bits, entries, |_, found| found)
     }
 
     /// Tables of `widths`, which all parts have, the rows of each part after those of the one
@@ -58,12 +62,18 @@ impl Tables {
                 Some(halves) => Entries::F16(halves.concat()),
                 None => Entries::F32(parts.iter().flat_map(|part| part.values()).collect()),
             };
-            joined.insert_entries(bits, entries, "must be finite")?;
+            joined.insert_entries(bits, entries, |_, found| found)?;
         }
         Ok(joined)
     }
 
-    fn insert_entries(&mut self, bits: u8, entries: Entries, rule: &'static str) -> Result<()> {
+    /// `given` is the value that entry number `at` was made of.
+    fn insert_entries(
+        &mut self,
+        bits: u8,
+        entries: Entries,
+        given: impl Fn(usize, f32) -> f32,
+    ) -> Result<()> {
         check_bits("table width", bits, 2, 8)?;
         let (levels, count) = (1usize << bits, entries.len());
         if count / levels != self.rows || !count.is_multiple_of(levels) {
@@ -73,7 +83,7 @@ impl Tables {
                 count,
             ));
         }
-        entries.check_finite(|| format!("{} table {bits}", self.element.name()), levels, rule)?;
+        entries.check_finite(|| format!("{} table {bits}", self.element.name()), levels, given)?;
         self.by_bits[usize::from(bits)] = Some(entries);
         Ok(())
     }
@@ -136,27 +146,27 @@ impl Entries {
         })
     }
 
-    /// Whether all entries of tables of `levels` entries a row are finite.
+    /// Whether all entries of tables of `levels` entries a row are finite. `given` is the value that
+    /// an entry was made of, from its number and what it is now.
     pub(super) fn check_finite(
         &self,
         what: impl Fn() -> String,
         levels: usize,
-        rule: &'static str,
+        given: impl Fn(usize, f32) -> f32,
     ) -> Result<()> {
         let bad = match self {
             Self::F16(v) => v.iter().position(|e| !e.is_finite()),
             Self::F32(v) => v.iter().position(|e| !e.is_finite()),
         };
-        match bad {
-            None => Ok(()),
-            Some(at) => Err(Error::Value {
-                what: what(),
-                row: at / levels,
-                col: at % levels,
-                value: self.value(at).into(),
-                rule,
-            }),
-        }
+        let Some(at) = bad else { return Ok(()) };
+        let value = given(at, self.value(at));
+        Err(Error::Value {
+            what: what(),
+            row: at / levels,
+            col: at % levels,
+            value: value.into(),
+            rule: if value.is_finite() { BEYOND_F16 } else { "must be finite" },
+        })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

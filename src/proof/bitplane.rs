@@ -49,20 +49,22 @@ pub(super) fn uniform(rng: &mut ChaCha8Rng) -> f32 {
 }
 
 impl Random {
-    /// The layer; codes and tables do not depend on each other, which no kernel may rely on.
-    pub(super) fn layer(&self, seed: &str) -> Result<BitplaneLayer> {
+    /// A layer to be multiplied at `bits`; codes and tables do not depend on each other, which no
+    /// kernel may rely on. Where the parent is no wider it is a layer of tables: of one width.
+    pub(super) fn layer_at(&self, bits: u8, seed: &str) -> Result<BitplaneLayer> {
         let mut rng = generator(seed);
         let Self { rows, cols, parent_bits, .. } = *self;
+        let seed_bits = if bits == parent_bits { bits } else { 2 };
         let mut codes = vec![0u8; rows * cols];
         rng.fill_bytes(&mut codes);
         codes.iter_mut().for_each(|code| *code >>= 8 - parent_bits);
         let mut tables = Tables::new(self.table, rows);
-        for bits in 2..=parent_bits {
+        for bits in seed_bits..=parent_bits {
             let values: Vec<f32> = (0..rows << bits).map(|_| self.values.draw(&mut rng)).collect();
             tables.insert(bits, &values)?;
         }
         let bias = self.bias.then(|| (0..rows).map(|_| uniform(&mut rng)).collect());
-        let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits };
+        let shape = BitplaneShape { rows, cols, seed_bits, parent_bits };
         BitplaneLayer::from_codes(shape, &codes, tables, bias)
     }
 }

@@ -13,6 +13,7 @@ pub(super) struct DequantizeCase {
     rows: usize,
     cols: usize,
     bits: u8,
+    parent_bits: u8,
     element: Activation,
     table: TableElement,
     values: Values,
@@ -24,6 +25,7 @@ const DEFAULT: DequantizeCase = DequantizeCase {
     rows: 5,
     cols: 1056,
     bits: 4,
+    parent_bits: 8,
     element: Activation::F32,
     table: TableElement::F16,
     values: Values::Ordinary,
@@ -39,6 +41,13 @@ pub(super) fn cases() -> Vec<DequantizeCase> {
             for (rows, cols) in [(1, 1), (7, 33), (5, 1056), (11, 4096)] {
                 all.push(DequantizeCase { rows, cols, bits, element, ..DEFAULT });
             }
+        }
+    }
+    // Layers of tables.
+    for bits in [2, 3, 4, 8] {
+        for (element, table) in [(F32, TableElement::F16), (F16, TableElement::F32)] {
+            let one = DequantizeCase { bits, parent_bits: bits, element, table, ..DEFAULT };
+            all.push(DequantizeCase { rows: 9, cols: 1089, ..one });
         }
     }
     for element in [F32, F16] {
@@ -77,6 +86,9 @@ impl Case for DequantizeCase {
     fn name(&self) -> String {
         let Self { rows, cols, bits, .. } = self;
         let mut name = format!("{rows}x{cols} b{bits} {}", self.element.name());
+        if self.parent_bits != DEFAULT.parent_bits {
+            name += &format!(" of{}", self.parent_bits);
+        }
         if self.table == TableElement::F32 {
             name += " table-f32";
         }
@@ -98,10 +110,10 @@ impl Case for DequantizeCase {
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
         let caps = self.squeeze.apply(caps);
-        let Self { rows, cols, bits, element, table, values, .. } = *self;
-        let random = Random { rows, cols, parent_bits: 8, table, bias: false, values };
-        let layer = random.layer(&self.name())?;
-        let layout = BitplaneLayout::new(&layer, 8, &caps)?;
+        let Self { rows, cols, bits, parent_bits, element, table, values, .. } = *self;
+        let random = Random { rows, cols, parent_bits, table, bias: false, values };
+        let layer = random.layer_at(bits, &self.name())?;
+        let layout = BitplaneLayout::new(&layer, parent_bits, &caps)?;
         let spec = DequantizeBitplane { layout, bits, element };
         let launches = spec.launches(&caps, knobs)?;
         if matches!(self.squeeze, Squeeze::Binding(_))

@@ -231,7 +231,7 @@ fn the_published_layout_is_checked_as_strictly() {
         assert_says(&load_reference(&file.join()).unwrap_err(), &["layer l"]);
     }
     let file = Container::split(&published());
-    for (name, dtype) in [("l.qweight", "U32"), ("l.lut4", "BF16"), ("l.bias", "U32")] {
+    for (name, dtype) in [("l.qweight", "U32"), ("l.lut4", "I16"), ("l.bias", "U32")] {
         let bytes = file.with_header(|header| header[name]["dtype"] = json!(dtype));
         assert_says(&load_reference(&bytes).unwrap_err(), &["layer l", name, dtype]);
     }

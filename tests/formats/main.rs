@@ -12,6 +12,7 @@ mod largest;
 #[path = "../fixtures/layers.rs"]
 mod layers;
 mod round_trip;
+mod table_layer;
 mod vectors;
 
 use fewbytes::Error;

@@ -66,7 +66,7 @@ proptest! {
 
 /// The published layout by its definition: chunks of 1024 weights, `T` words each, bit
 /// `31 - (8r + s)` of word `t` is weight `r * 8T + 8t + s`, most significant plane first.
-fn published(wanted: &Wanted, name: &str) -> Container {
+pub(crate) fn published(wanted: &Wanted, name: &str) -> Container {
     let shape = wanted.shape;
     let words = shape.cols / 32;
     let mut qweight = vec![0u32; usize::from(shape.parent_bits) * shape.rows * words];

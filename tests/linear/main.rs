@@ -10,6 +10,7 @@ mod matrix;
 mod plans;
 mod prefix;
 mod slices;
+mod table_layer;
 mod vectors;
 
 use fewbytes::linear::gemv_bitplane::reference;

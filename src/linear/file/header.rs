@@ -15,7 +15,17 @@ struct FileHeader<L> {
     format: String,
     version: u32,
     layout: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settings: Option<String>,
     layers: BTreeMap<String, L>,
+}
+
+/// What is in a file.
+pub(super) struct Contents<'a, L> {
+    pub(super) tensors: SafeTensors<'a>,
+    /// The writer's words on how the layers were made.
+    pub(super) settings: Option<String>,
+    pub(super) layers: BTreeMap<String, L>,
 }
 
 /// Only what says whether the rest can be understood.
@@ -31,7 +41,7 @@ pub(super) fn read<'a, L: serde::de::DeserializeOwned>(
     format: &str,
     name: &str,
     bytes: &'a [u8],
-) -> Result<(SafeTensors<'a>, BTreeMap<String, L>)> {
+) -> Result<Contents<'a, L>> {
     let tensors = open(name, bytes)?;
     let text = entry(name, bytes)?.ok_or_else(|| {
         Error::format(name, format!("metadata entry {ENTRY:?} expected, not found"))
@@ -43,18 +53,20 @@ pub(super) fn read<'a, L: serde::de::DeserializeOwned>(
         let message = format!("expected {:?}, found {found:?}", (format, VERSION, LAYOUT));
         return Err(Error::format(name, message));
     }
-    let header: FileHeader<L> = serde_json::from_str(&text).map_err(broken)?;
-    Ok((tensors, header.layers))
+    let FileHeader { settings, layers, .. } = serde_json::from_str(&text).map_err(broken)?;
+    Ok(Contents { tensors, settings, layers })
 }
 
 /// The bytes of a file of this format.
 pub(super) fn write<L: serde::Serialize>(
     format: &str,
+    settings: Option<&str>,
     layers: BTreeMap<String, L>,
     tensors: Vec<(String, TensorView<'_>)>,
 ) -> Result<Vec<u8>> {
     let (format, layout) = (format.to_owned(), LAYOUT.to_owned());
-    let header = FileHeader { format, version: VERSION, layout, layers };
+    let settings = settings.map(str::to_owned);
+    let header = FileHeader { format, version: VERSION, layout, settings, layers };
     let text = serde_json::to_string(&header).map_err(|e| Error::format(ENTRY, e.to_string()))?;
     let metadata = HashMap::from([(ENTRY.to_owned(), text)]);
     safetensors::serialize(tensors, Some(metadata))

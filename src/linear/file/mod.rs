@@ -5,7 +5,8 @@
 //! `[parent_bits, rows, ceil(cols / 32)]`), `NAME.table{b}` (F16 or F32 `[rows, 2^b]`) for every
 //! width that is shipped, and `NAME.bias` (F32 `[rows]`) where there is one. Its metadata entry
 //! `fewbytes` is a JSON object: `format` ("bitplane"), `version` (1), `layout` ("skew-1", the bit
-//! order within words) and `layers`, which gives every layer's shape and widths.
+//! order within words), `layers`, which gives every layer's shape and widths, and perhaps
+//! `settings`, the writer's words on how they were made.
 //!
 //! Weights in pairs ([`crate::linear::vector`]) have a format of their own, so that a reader of the
 //! first kind says what it has before it: `format` is "vector-2d", the rest as above. A layer `NAME`
@@ -29,7 +30,9 @@ mod vector;
 pub use calibration::{Batch, Batches, CalibrationFile, CalibrationShape};
 pub use dense::{DenseFile, DenseShape, DenseTensor};
 pub use hessian::{HessianFile, HessianShape, save_hessians, write_hessians};
-pub use packed::{LayerHeader, PackedFile, save_packed, write_packed};
+pub use packed::{
+    LayerHeader, PackedFile, save_packed, save_packed_with, write_packed, write_packed_with,
+};
 pub use reference::{read_reference, save_reference, write_reference};
 pub use vector::{VectorFile, VectorHeader, save_vectors, write_vectors};
 

@@ -34,6 +34,7 @@ pub struct LayerHeader {
 /// A packed file in memory, or mapped into it. Layers are unpacked one by one.
 pub struct PackedFile<'a> {
     tensors: SafeTensors<'a>,
+    settings: Option<String>,
     layers: BTreeMap<String, LayerHeader>,
 }
 
@@ -43,8 +44,13 @@ impl<'a> PackedFile<'a> {
     /// # Errors
     /// [`Error::Format`] when this is not a packed file or one of another version or layout.
     pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self> {
-        let (tensors, layers) = header::read(FORMAT, name, bytes)?;
-        Ok(Self { tensors, layers })
+        let header::Contents { tensors, settings, layers } = header::read(FORMAT, name, bytes)?;
+        Ok(Self { tensors, settings, layers })
+    }
+
+    /// What the writer said of how the layers were made.
+    pub fn settings(&self) -> Option<&str> {
+        self.settings.as_deref()
     }
 
     /// Every layer's name and header, by name.
@@ -100,6 +106,18 @@ impl<'a> PackedFile<'a> {
 /// # Errors
 /// [`Error::Format`] when two layers have one name.
 pub fn write_packed(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
+    write_packed_with(None, layers)
+}
+
+/// [`write_packed`] with words of the caller's that say how the layers were made:
+/// [`PackedFile::settings`] gives them back.
+///
+/// # Errors
+/// As [`write_packed`].
+pub fn write_packed_with(
+    settings: Option<&str>,
+    layers: &[(&str, &BitplaneLayer)],
+) -> Result<Vec<u8>> {
     let mut headers = BTreeMap::new();
     let mut tensors = Vec::new();
     for &(name, layer) in layers {
@@ -128,7 +146,7 @@ pub fn write_packed(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
         };
         header::add(&mut headers, name, header)?;
     }
-    header::write(FORMAT, headers, tensors)
+    header::write(FORMAT, settings, headers, tensors)
 }
 
 /// Writes a packed file; an existing one is replaced only once the new one is complete.
@@ -137,4 +155,16 @@ pub fn write_packed(layers: &[(&str, &BitplaneLayer)]) -> Result<Vec<u8>> {
 /// As [`write_packed`], and [`Error::Io`].
 pub fn save_packed(path: &Path, layers: &[(&str, &BitplaneLayer)]) -> Result<()> {
     replace(path, &write_packed(layers)?)
+}
+
+/// [`save_packed`] with words that say how the layers were made.
+///
+/// # Errors
+/// As [`save_packed`].
+pub fn save_packed_with(
+    path: &Path,
+    settings: Option<&str>,
+    layers: &[(&str, &BitplaneLayer)],
+) -> Result<()> {
+    replace(path, &write_packed_with(settings, layers)?)
 }

@@ -1,14 +1,18 @@
 //! The published layout of Any-Precision LLM, as safetensors.
 //!
-//! A layer `NAME` is `NAME.qweight` (I32 `[parent_bits, rows, cols / 32]`), `NAME.lut{b}` (F16
-//! `[rows, 2^b]`) for some widths, and `NAME.bias` (F16 or F32 `[rows]`) where there is one: the
-//! tensors of the published state dictionaries under their own names. The narrowest table gives
-//! the seed width, as in those files.
+//! A layer `NAME` is `NAME.qweight` (I32 `[parent_bits, rows, cols / 32]`), `NAME.lut{b}` (F16,
+//! BF16 or F32 `[rows, 2^b]`) for some widths, and `NAME.bias` (one of these, `[rows]`) where there
+//! is one: the tensors of the published state dictionaries under their own names. The narrowest
+//! table gives the seed width, as in those files. GuidedQuant's models are of one width; the
+//! inference code published with them calls its only table `NAME.lut`, which is read as well.
+//!
+//! Tables become f16 where that changes no entry, as with all that are published as F16, and f32
+//! otherwise.
 
 use super::super::{BitplaneLayer, BitplaneShape, TableElement, Tables};
 use super::{open, replace, tensor, view};
 use crate::{Error, Result};
-use half::f16;
+use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -42,29 +46,55 @@ fn import(file: &SafeTensors<'_>, layer: &str) -> Result<BitplaneLayer> {
         parent_bits.ok_or_else(|| Error::range("planes of qweight", "2..=8", planes))?;
     let cols = words.saturating_mul(32);
     let qweight = tensor(file, &name, Dtype::I32, &shape)?;
-    let mut tables = Tables::new(TableElement::F16, rows);
+    let mut widths = Vec::new();
     for bits in 2..=parent_bits {
-        let name = format!("{layer}.lut{bits}");
-        if file.tensor(&name).is_ok() {
-            tables
-                .insert_bytes(bits, tensor(file, &name, Dtype::F16, &[rows, 1 << bits])?.data())?;
+        let own = format!("{layer}.lut{bits}");
+        let only = format!("{layer}.lut");
+        let name = [own, only].into_iter().find(|name| file.tensor(name).is_ok());
+        // The name without a width is that of the widest.
+        let name = name.filter(|name| bits == parent_bits || !name.ends_with(".lut"));
+        if let Some(name) = name {
+            widths.push((bits, numbers(file, &name, &[rows, 1 << bits])?));
         }
     }
+    let halves = |(_, values): &(u8, Vec<f32>)| values.iter().all(|&v| is_half(v));
+    let single = !widths.iter().all(halves);
+    let element = if single { TableElement::F32 } else { TableElement::F16 };
+    let mut tables = Tables::new(element, rows);
+    for (bits, values) in &widths {
+        tables.insert(*bits, values)?;
+    }
     let seed_bits = tables.widths().next().unwrap_or(parent_bits);
-    let bias = match file.tensor(&format!("{layer}.bias")) {
-        Err(_) => None,
-        Ok(view) if view.dtype() == Dtype::F16 => {
-            let halves: Vec<f16> = bytemuck::pod_collect_to_vec(view.data());
-            Some(halves.into_iter().map(f16::to_f32).collect())
-        }
-        Ok(_) => {
-            let view = tensor(file, &format!("{layer}.bias"), Dtype::F32, &[rows])?;
-            Some(bytemuck::pod_collect_to_vec(view.data()))
-        }
-    };
+    let bias = format!("{layer}.bias");
+    let bias = file.tensor(&bias).is_ok().then(|| numbers(file, &bias, &[rows])).transpose()?;
     let shape = BitplaneShape { rows, cols, seed_bits, parent_bits };
     let words: Vec<u32> = bytemuck::pod_collect_to_vec(qweight.data());
     BitplaneLayer::from_reference(shape, &words, tables, bias)
+}
+
+/// A tensor that must be there and of this shape, widened to f32.
+fn numbers(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+    let dtype = match file.tensor(name).map(|view| view.dtype()) {
+        Ok(dtype @ (Dtype::F32 | Dtype::BF16)) => dtype,
+        _ => Dtype::F16,
+    };
+    let bytes = tensor(file, name, dtype, shape)?.data();
+    Ok(match dtype {
+        Dtype::F32 => bytemuck::pod_collect_to_vec(bytes),
+        Dtype::BF16 => {
+            let values: Vec<bf16> = bytemuck::pod_collect_to_vec(bytes);
+            values.into_iter().map(bf16::to_f32).collect()
+        }
+        _ => {
+            let values: Vec<f16> = bytemuck::pod_collect_to_vec(bytes);
+            values.into_iter().map(f16::to_f32).collect()
+        }
+    })
+}
+
+/// Whether a number is the same as f16. What is not finite is, so that it is told of as such.
+fn is_half(value: f32) -> bool {
+    !value.is_finite() || f16::from_f32(value).to_f32() == value
 }
 
 /// The bytes of a file in the published layout.

@@ -40,7 +40,7 @@ impl<'a> VectorFile<'a> {
     /// # Errors
     /// [`Error::Format`] when this is no such file or one of another format, version or layout.
     pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self> {
-        let (tensors, layers) = header::read(FORMAT, name, bytes)?;
+        let header::Contents { tensors, layers, .. } = header::read(FORMAT, name, bytes)?;
         Ok(Self { tensors, layers })
     }
 
@@ -105,7 +105,7 @@ pub fn write_vectors(layers: &[(&str, &VectorLayer)]) -> Result<Vec<u8>> {
         let header = VectorHeader { rows, cols, code_bits, table, bias };
         header::add(&mut headers, name, header)?;
     }
-    header::write(FORMAT, headers, tensors)
+    header::write(FORMAT, None, headers, tensors)
 }
 
 /// Writes a file of layers of weights in pairs; an existing one is replaced only once the new one

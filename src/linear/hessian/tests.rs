@@ -199,3 +199,17 @@ fn a_layer_of_another_shape_is_told_what_would_do() {
     assert_eq!((h.get(4, 0, 0), h.get(0, 1, 0)), (None, None));
     assert!(h.diagonal(4).is_empty());
 }
+
+#[test]
+fn damping_adds_to_every_diagonal_its_share_of_the_mean() {
+    let full = [4.0, 1.0, 1.0, 2.0, 2.0, 0.5, 0.5, 6.0];
+    let hessian = Hessian::from_full("layer", 2, 2, &full).unwrap();
+    assert_eq!(hessian.damped(0.0).unwrap(), hessian);
+    let damped = hessian.damped(0.5).unwrap();
+    assert_eq!(damped.packed(), [5.5, 1.0, 3.5, 4.0, 0.5, 8.0]);
+    for share in [-0.1, f32::NAN, f32::INFINITY] {
+        let error = text(hessian.damped(share));
+        assert!(error.starts_with("layer layer: share of the diagonal = "), "{error}");
+    }
+    assert!(text(hessian.damped(3e38)).contains("must be finite"));
+}

@@ -29,7 +29,8 @@ pub enum LabelStep {
     #[default]
     Descent,
     /// Once through the inputs in order, each error made up for by the inputs after it, as in GPTQ
-    /// (arXiv 2210.17323). Faster than one cycle of descent; the errors are mostly larger.
+    /// (arXiv 2210.17323). The errors are mostly larger. It passes on every error where descent
+    /// passes on changes of labels alone, and so is no faster on a CPU.
     Feedback,
 }
 
@@ -106,11 +107,12 @@ impl LnqOptions {
 /// Quantizes a layer to one width so that the error which `hessian` measures is small.
 ///
 /// Rows stand alone. The result depends on the arguments alone, not on the number of threads.
-/// [`Quantized::pack`] makes a layer with `seed_bits` and `parent_bits` both `bits`, which every
-/// kernel multiplies as any other (from 2 bits on).
+/// [`Lnq::pack`] makes a [`TableLayer`](super::TableLayer) of the one width, which every kernel
+/// multiplies as any other layer (from 2 bits on).
 ///
-/// An input that was never active (its diagonal is below 1e-12 of the mean) gets the entry nearest
-/// to its weight; so do all weights of a group whose matrix is zero. Table entries that no weight
+/// An input that was never active (its diagonal is below 1e-12 of the mean, or below the normal
+/// numbers of `f32`) gets the entry nearest to its weight; so do all weights of a group whose matrix
+/// is zero. Table entries that no weight
 /// uses stay as they are and may come into use again.
 ///
 /// Takes `4 * inputs^2` bytes for the matrix of one group, twice that with
@@ -129,8 +131,8 @@ impl LnqOptions {
 ///
 /// let done = lnq(&weights, &hessian.finish()?, &LnqOptions { bits: 2, ..Default::default() })?;
 /// assert!(done.report.after() < done.report.before());
-/// let layer = done.quantized.pack(None)?;
-/// assert_eq!((layer.seed_bits(), layer.parent_bits()), (2, 2));
+/// let layer = done.pack(None)?;
+/// assert_eq!((layer.bits(), layer.average_bits()), (2, 3.0));
 /// # Ok(())
 /// # }
 /// ```

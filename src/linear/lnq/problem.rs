@@ -31,7 +31,8 @@ impl Problem {
         let mut inactive = 0;
         for (inverse, &h) in inverse.as_flattened_mut().iter_mut().zip(&diagonal) {
             let h = f64::from(h);
-            if h > INACTIVE * mean {
+            // The inverse of a subnormal number may be infinite as f32.
+            if h > INACTIVE * mean && h >= f64::from(f32::MIN_POSITIVE) {
                 *inverse = 1.0 / h;
             } else {
                 inactive += 1;

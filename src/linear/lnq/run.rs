@@ -8,6 +8,7 @@ use super::state::{Block, ROWS};
 use super::{LabelStep, LnqOptions, Precision};
 use crate::linear::parallel::each;
 use crate::linear::quantize::{Report, idle_codes};
+use crate::linear::tables::BEYOND_F16;
 use crate::linear::tiled_matrix::Real;
 use crate::linear::{Hessian, Quantized, TableElement, Weights};
 use crate::{Error, Result};
@@ -208,7 +209,7 @@ fn rounded<T: Real>(block: &Block<'_, T>, first: usize, options: &LnqOptions) ->
             col: at % block.levels,
             value,
             rule: match options.table {
-                TableElement::F16 => "an f16 table holds magnitudes below 65520; use f32 tables",
+                TableElement::F16 => BEYOND_F16,
                 TableElement::F32 => "must be within f32",
             },
         })

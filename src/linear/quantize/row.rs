@@ -6,6 +6,7 @@ use super::prefix::Row;
 use super::seed::Seeder;
 use super::split::Runs;
 use super::{Method, QuantizeOptions, Report};
+use crate::linear::tables::BEYOND_F16;
 use crate::{Error, Result};
 
 /// Where one row's results go.
@@ -74,7 +75,7 @@ impl Worker {
                         row: at,
                         col,
                         value: centroid,
-                        rule: "an f16 table holds magnitudes below 65520; use f32 tables",
+                        rule: BEYOND_F16,
                     });
                 }
             }

@@ -101,9 +101,9 @@ impl VectorLayer {
                 rule: "must be below 2^code_bits",
             });
         }
-        let rule = "must be finite in the table's element type";
         let entries = Entries::rounded(element, tables);
-        check_tables(&shape, element, &entries, rule)?;
+        let given = |at, _| tables.get(at).copied().unwrap_or_default();
+        check_tables(&shape, element, &entries, given)?;
         check_bias(shape.rows, bias.as_deref())?;
         let words = shape.words();
         let plane = shape.rows * words;
@@ -136,7 +136,7 @@ impl VectorLayer {
             return Err(Error::shape("words of the planes", expected, planes.len()));
         }
         let tables = Entries::stored(element, tables, || "bytes of the vector tables".to_owned())?;
-        check_tables(&shape, element, &tables, "must be finite")?;
+        check_tables(&shape, element, &tables, |_, found| found)?;
         check_bias(shape.rows, bias.as_deref())?;
         Ok(Self { shape, planes, element, tables, bias })
     }
@@ -236,12 +236,12 @@ fn check_tables(
     shape: &VectorShape,
     element: TableElement,
     tables: &Entries,
-    rule: &'static str,
+    given: impl Fn(usize, f32) -> f32,
 ) -> Result<()> {
     let (len, count) = (shape.table_len(), tables.len());
     if count / len != shape.rows || !count.is_multiple_of(len) {
         let expected = format!("{} x {} x 2", shape.rows, len / 2);
         return Err(Error::shape("entries of the vector tables", expected, count));
     }
-    tables.check_finite(|| format!("{} vector table", element.name()), len, rule)
+    tables.check_finite(|| format!("{} vector table", element.name()), len, given)
 }

@@ -94,7 +94,8 @@ impl Case for GemmCase {
         let seed = self.name();
         let Self { batch, rows, cols, bits, parent_bits, activation, .. } = *self;
         let Self { table, bias, values, input, .. } = *self;
-        let layer = Random { rows, cols, parent_bits, table, bias, values }.layer(&seed)?;
+        let random = Random { rows, cols, parent_bits, table, bias, values };
+        let layer = random.layer_at(bits, &seed)?;
         let layout = BitplaneLayout::new(&layer, parent_bits, &caps)?;
         if matches!(self.squeeze, Squeeze::Binding(_)) && layout.pieces().count() < 2 {
             return Err(Error::shape("pieces of a squeezed layer", "several", 1));

@@ -27,6 +27,13 @@ pub(in crate::proof) fn cases() -> Vec<GemmCase> {
         // A parent no wider than the width: there is nothing above to be poisoned.
         all.push(GemmCase { bits, parent_bits: bits, rows: 3, cols: 96, ..DEFAULT });
     }
+    // Layers of tables, with a tail chunk and padded columns.
+    for bits in [2, 3, 4, 8] {
+        let one = GemmCase { bits, parent_bits: bits, batch: 17, rows: 66, cols: 1089, ..DEFAULT };
+        all.push(GemmCase { bias: true, ..one });
+        let (table, activation) = (TableElement::F32, F16);
+        all.push(GemmCase { table, activation, ..one });
+    }
     // Around the edges of tiles.
     for (i, batch) in [2, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129, 200].into_iter().enumerate() {
         let activation = if i % 2 == 0 { F32 } else { F16 };

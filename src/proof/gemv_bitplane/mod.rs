@@ -152,7 +152,7 @@ impl Case for GemvCase {
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
         let caps = self.squeeze.apply(caps);
         let seed = self.name();
-        let layer = self.random().layer(&seed)?;
+        let layer = self.random().layer_at(self.bits, &seed)?;
         let layout = BitplaneLayout::new(&layer, self.parent_bits, &caps)?;
         if matches!(self.squeeze, Squeeze::Binding(_)) && layout.pieces().count() < 2 {
             return Err(Error::shape("pieces of a squeezed layer", "several", 1));

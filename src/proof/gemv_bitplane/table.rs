@@ -25,6 +25,12 @@ pub(in crate::proof) fn cases() -> Vec<GemvCase> {
         all.push(GemvCase { bits, parent_bits: bits, rows: 3, cols: 96, ..DEFAULT });
         all.push(GemvCase { bits, rows: 3, cols: 11008, ..DEFAULT });
     }
+    // Layers of tables, with a tail chunk and padded columns.
+    for bits in [2, 3, 4, 8] {
+        let one = GemvCase { bits, parent_bits: bits, rows: 9, cols: 1089, ..DEFAULT };
+        all.push(GemvCase { bias: true, ..one });
+        all.push(GemvCase { activation: F16, table: TableElement::F32, batch: 3, ..one });
+    }
     let shapes = [(2, 31), (3, 32), (4, 64), (9, 992), (6, 1024), (13, 2048 + 32), (3, 28672)];
     for (i, (rows, cols)) in shapes.into_iter().enumerate() {
         let bits = 2 + (i % 7) as u8;

@@ -145,3 +145,42 @@ fn feedback_without_a_factor_is_told() {
     let error = text(round_with_feedback(&case.weights(), &case.hessian, &case.start(1)));
     assert!(error.contains("rounding with feedback in group 0 is not available"), "{error}");
 }
+
+#[test]
+fn a_diagonal_of_zero_beside_other_numbers_is_named() {
+    let error = |full: &[f32]| text(Hessian::from_full("edge", 2, 1, full));
+    let words = "layer edge: Hessian of group 0 at row 1, column 0 is 0.5: must be 0 where the \
+                 diagonal is 0";
+    assert_eq!(error(&[1.0, 0.5, 0.5, 0.0]), words);
+    assert!(error(&[0.0, 2.0, 2.0, 0.0]).contains("row 0, column 1 is 2"));
+    // Squares that vanished beside products that did not.
+    let hessian = Hessian::from_full("edge", 2, 1, &[1.0, 1e-24, 1e-24, 0.0]).unwrap();
+    let case = Case { rows: 1, cols: 2, values: vec![0.5, -0.5], hessian };
+    assert_eq!(run(&case, &LnqOptions::default()).report.inactive_inputs, 1);
+}
+
+#[test]
+fn sensitivities_that_underflow_are_told_as_groups_without_a_hessian() {
+    let (rows, cols, tokens) = (4, 40, 120);
+    let one = case(8, rows, cols, 100, 1);
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let x: Vec<f32> = (0..tokens * cols).map(|_| rng.random_range(-0.1..0.1)).collect();
+    let with = |first: f32| {
+        let mut sums = HessianAccumulator::new("case", cols, 2).unwrap();
+        let s: Vec<f32> = (0..tokens).flat_map(|_| [first, 1.0]).collect();
+        sums.add_batch(&x, Some(&s)).unwrap();
+        let values = one.values.clone();
+        run(&Case { rows, cols, values, hessian: sums.finish().unwrap() }, &options())
+    };
+    let (usual, small) = (with(1.0), with(2f32.powi(-100)));
+    // As long as squares weighted with them are f32 numbers, no code depends on their scale.
+    assert_eq!(small.quantized, usual.quantized);
+    assert_eq!((small.report.zero_groups, small.report.inactive_inputs), (0, 0));
+    for gone in [1e-38, 1e-42, 0.0] {
+        let told = with(gone);
+        assert_eq!((told.report.zero_groups, told.report.inactive_inputs), (1, cols), "{gone}");
+        // The other group is as ever.
+        assert_eq!(told.quantized.codes[2 * cols..], usual.quantized.codes[2 * cols..]);
+        assert!(told.report.after() <= told.report.before());
+    }
+}
