@@ -1,6 +1,7 @@
 //! Hessians added up on a device, against their definition and against those of the CPU.
 
 use fewbytes::Error;
+use fewbytes::linear::file::CalibrationFile;
 use fewbytes::linear::{Hessian, HessianAccumulator};
 use fewbytes_wgpu::ops::hessian::Accumulator;
 use fewbytes_wgpu::{Context, Features, View, adapters, wgpu};
@@ -238,5 +239,28 @@ fn sums_beyond_single_precision_are_named() {
         let text = ctx.block_on(sums.finish()).unwrap_err().to_string();
         assert!(text.contains("layer big: Hessian of group 0 at row 1, column 1 is inf"), "{text}");
         assert!(text.contains("scale the sensitivities down"), "{text}");
+    }
+}
+
+#[test]
+fn a_calibration_file_gives_the_sums_of_the_cpu() {
+    let bytes = include_bytes!("data/exported_demo.calibration.safetensors");
+    let file = CalibrationFile::parse("exported", bytes).unwrap();
+    for ctx in devices() {
+        for layer in file.names() {
+            let inputs = file.shape(layer).unwrap().inputs;
+            let mut sums = Accumulator::new(&ctx, layer, inputs, 4).unwrap();
+            for batch in file.batches(layer, 4).unwrap() {
+                let batch = batch.unwrap();
+                sums.add_batch(&batch.x, batch.s.as_deref()).unwrap();
+            }
+            let found = ctx.block_on(sums.finish()).unwrap();
+            let cpu = file.accumulate(layer, 4).unwrap();
+            assert_eq!((found.name(), found.tokens()), (cpu.name(), cpu.tokens()));
+            let top = cpu.packed().iter().fold(0.0f32, |top, v| top.max(v.abs()));
+            for (a, b) in found.packed().iter().zip(cpu.packed()) {
+                assert!((a - b).abs() <= 1e-5 * top, "{layer}: {a} {b}");
+            }
+        }
     }
 }
