@@ -1,9 +1,10 @@
 //! Hessians added up on a device, against their definition and against those of the CPU.
 
-use fewbytes::Error;
 use fewbytes::linear::file::CalibrationFile;
-use fewbytes::linear::{Hessian, HessianAccumulator};
+use fewbytes::linear::{Hessian, HessianAccumulator, HessianLayout, HessianUpdate};
+use fewbytes::{Error, Knobs};
 use fewbytes_wgpu::ops::hessian::Accumulator;
+use fewbytes_wgpu::ops::hessian_update;
 use fewbytes_wgpu::{Context, Features, View, adapters, wgpu};
 use half::f16;
 use rand::{RngExt, SeedableRng};
@@ -229,6 +230,28 @@ fn views_of_another_type_or_length_are_refused() {
     let s = ctx.upload(&[f16::ONE; 4]).unwrap();
     refused(&x, Some(&s), "elements of s: expected F32, found F16");
     assert_eq!(sums.tokens(), 0);
+}
+
+#[test]
+fn a_batch_is_bound_to_what_its_spec_says() {
+    let ctx = noop();
+    let layout = HessianLayout::new(3, 2, ctx.caps()).unwrap();
+    let spec = HessianUpdate::new(layout.clone(), 5);
+    let plan = hessian_update::plan(&ctx, spec, &Knobs::DEFAULT).unwrap();
+    let [x, s] = [15, 10].map(|len| ctx.alloc::<f32>(len).unwrap());
+    let sums = hessian_update::alloc_sums(&ctx, &layout).unwrap();
+    plan.bind(&x, Some(&s), &sums).unwrap();
+    let refused = |x: &View, s: Option<&View>, sums: &[View], words: &str| {
+        let text = plan.bind(x, s, sums).err().expect("an error").to_string();
+        assert!(text.contains(words), "{text}");
+    };
+    refused(&s, Some(&s), &sums, "length of x: expected 15, found 10");
+    refused(&x, Some(&x), &sums, "length of s: expected 10, found 15");
+    refused(&x, None, &sums, "sensitivities of hessian_update: expected some, found none");
+    refused(&x, Some(&s), &[], "pieces of the sums: expected 1, found 0");
+    refused(&x, Some(&s), std::slice::from_ref(&x), "length of sums: expected 8192, found 15");
+    let half = ctx.alloc::<f16>(15).unwrap();
+    refused(&half, Some(&s), &sums, "elements of x: expected F32, found F16");
 }
 
 #[test]

@@ -1,23 +1,5 @@
 //! Calibration inputs in safetensors files: what went into each layer, and how much the end loss
 //! minds an error of each token.
-//!
-//! ```text
-//! 8 bytes     N, the length of the header, u64
-//! N bytes     the header: JSON, tensor names with element type, shape and place in the body, and
-//!             in `__metadata__` the entry `fewbytes`, which is JSON again, in a string:
-//!                 {"format": "calibration", "version": 1, "settings": "any text",
-//!                  "layers": {"NAME": {"inputs": 4096, "groups": 4, "tokens": 262144}}}
-//!             `settings` may be absent; groups are 0 where there are no sensitivities.
-//! the rest    the body. Tensor `NAME.x`, F32, F16 or BF16 [tokens, inputs], and `NAME.s`, F32 or
-//!             BF16 [tokens, groups], where groups are above 0
-//! ```
-//!
-//! `s[t, k]` is the mean over the outputs of group `k` of the squared gradient of the loss with
-//! respect to the layer's output at token `t`, times any constant.
-//!
-//! A file without our metadata entry is read as well: each tensor `NAME.x` or `NAME` of F32, F16 or
-//! BF16 and two dimensions or more is what went into layer `NAME`, the last dimension being the
-//! inputs, and `NAME.s`, if there is one, its sensitivities. Other tensors are left out.
 
 use super::super::hessian::divisors;
 use super::super::{Hessian, HessianAccumulator};
@@ -59,6 +41,24 @@ struct Stored<'a> {
 }
 
 /// A file of calibration inputs, in memory or mapped into it. Layers are read piece by piece.
+///
+/// ```text
+/// 8 bytes     N, the length of the header, u64
+/// N bytes     the header: JSON, tensor names with element type, shape and place in the body, and
+///             in `__metadata__` the entry `fewbytes`, which is JSON again, in a string:
+///                 {"format": "calibration", "version": 1, "settings": "any text",
+///                  "layers": {"NAME": {"inputs": 4096, "groups": 4, "tokens": 262144}}}
+///             `settings` may be absent; groups are 0 where there are no sensitivities.
+/// the rest    the body. Tensor `NAME.x`, F32, F16 or BF16 [tokens, inputs], and `NAME.s`, F32 or
+///             BF16 [tokens, groups], where groups are above 0
+/// ```
+///
+/// `s[t, k]` is the mean over the outputs of group `k` of the squared gradient of the loss with
+/// respect to the layer's output at token `t`, times any constant.
+///
+/// A file without our metadata entry is read as well: each tensor `NAME.x` or `NAME` of F32, F16 or
+/// BF16 and two dimensions or more is what went into layer `NAME`, the last dimension being the
+/// inputs, and `NAME.s`, if there is one, its sensitivities. Other tensors are left out.
 pub struct CalibrationFile<'a> {
     settings: Option<String>,
     layers: BTreeMap<String, Stored<'a>>,
