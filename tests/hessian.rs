@@ -1,8 +1,10 @@
 //! Hessians added up on a device, against their definition and against those of the CPU.
 
-use fewbytes::Error;
-use fewbytes::linear::{Hessian, HessianAccumulator};
+use fewbytes::linear::file::CalibrationFile;
+use fewbytes::linear::{Hessian, HessianAccumulator, HessianLayout, HessianUpdate};
+use fewbytes::{Error, Knobs};
 use fewbytes_wgpu::ops::hessian::Accumulator;
+use fewbytes_wgpu::ops::hessian_update;
 use fewbytes_wgpu::{Context, Features, View, adapters, wgpu};
 use half::f16;
 use rand::{RngExt, SeedableRng};
@@ -231,6 +233,28 @@ fn views_of_another_type_or_length_are_refused() {
 }
 
 #[test]
+fn a_batch_is_bound_to_what_its_spec_says() {
+    let ctx = noop();
+    let layout = HessianLayout::new(3, 2, ctx.caps()).unwrap();
+    let spec = HessianUpdate::new(layout.clone(), 5);
+    let plan = hessian_update::plan(&ctx, spec, &Knobs::DEFAULT).unwrap();
+    let [x, s] = [15, 10].map(|len| ctx.alloc::<f32>(len).unwrap());
+    let sums = hessian_update::alloc_sums(&ctx, &layout).unwrap();
+    plan.bind(&x, Some(&s), &sums).unwrap();
+    let refused = |x: &View, s: Option<&View>, sums: &[View], words: &str| {
+        let text = plan.bind(x, s, sums).err().expect("an error").to_string();
+        assert!(text.contains(words), "{text}");
+    };
+    refused(&s, Some(&s), &sums, "length of x: expected 15, found 10");
+    refused(&x, Some(&x), &sums, "length of s: expected 10, found 15");
+    refused(&x, None, &sums, "sensitivities of hessian_update: expected some, found none");
+    refused(&x, Some(&s), &[], "pieces of the sums: expected 1, found 0");
+    refused(&x, Some(&s), std::slice::from_ref(&x), "length of sums: expected 8192, found 15");
+    let half = ctx.alloc::<f16>(15).unwrap();
+    refused(&half, Some(&s), &sums, "elements of x: expected F32, found F16");
+}
+
+#[test]
 fn sums_beyond_single_precision_are_named() {
     for ctx in devices() {
         let mut sums = Accumulator::new(&ctx, "big", 2, 1).unwrap();
@@ -238,5 +262,28 @@ fn sums_beyond_single_precision_are_named() {
         let text = ctx.block_on(sums.finish()).unwrap_err().to_string();
         assert!(text.contains("layer big: Hessian of group 0 at row 1, column 1 is inf"), "{text}");
         assert!(text.contains("scale the sensitivities down"), "{text}");
+    }
+}
+
+#[test]
+fn a_calibration_file_gives_the_sums_of_the_cpu() {
+    let bytes = include_bytes!("data/exported_demo.calibration.safetensors");
+    let file = CalibrationFile::parse("exported", bytes).unwrap();
+    for ctx in devices() {
+        for layer in file.names() {
+            let inputs = file.shape(layer).unwrap().inputs;
+            let mut sums = Accumulator::new(&ctx, layer, inputs, 4).unwrap();
+            for batch in file.batches(layer, 4).unwrap() {
+                let batch = batch.unwrap();
+                sums.add_batch(&batch.x, batch.s.as_deref()).unwrap();
+            }
+            let found = ctx.block_on(sums.finish()).unwrap();
+            let cpu = file.accumulate(layer, 4).unwrap();
+            assert_eq!((found.name(), found.tokens()), (cpu.name(), cpu.tokens()));
+            let top = cpu.packed().iter().fold(0.0f32, |top, v| top.max(v.abs()));
+            for (a, b) in found.packed().iter().zip(cpu.packed()) {
+                assert!((a - b).abs() <= 1e-5 * top, "{layer}: {a} {b}");
+            }
+        }
     }
 }

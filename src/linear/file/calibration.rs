@@ -1,23 +1,5 @@
 //! Calibration inputs in safetensors files: what went into each layer, and how much the end loss
 //! minds an error of each token.
-//!
-//! ```text
-//! 8 bytes     N, the length of the header, u64
-//! N bytes     the header: JSON, tensor names with element type, shape and place in the body, and
-//!             in `__metadata__` the entry `fewbytes`, which is JSON again, in a string:
-//!                 {"format": "calibration", "version": 1, "settings": "any text",
-//!                  "layers": {"NAME": {"inputs": 4096, "groups": 4, "tokens": 262144}}}
-//!             `settings` may be absent; groups are 0 where there are no sensitivities.
-//! the rest    the body. Tensor `NAME.x`, F32, F16 or BF16 [tokens, inputs], and `NAME.s`, F32 or
-//!             BF16 [tokens, groups], where groups are above 0
-//! ```
-//!
-//! `s[t, k]` is the mean over the outputs of group `k` of the squared gradient of the loss with
-//! respect to the layer's output at token `t`, times any constant.
-//!
-//! A file without our metadata entry is read as well: each tensor `NAME.x` or `NAME` of F32, F16 or
-//! BF16 and two dimensions or more is what went into layer `NAME`, the last dimension being the
-//! inputs, and `NAME.s`, if there is one, its sensitivities. Other tensors are left out.
 
 use super::super::hessian::divisors;
 use super::super::{Hessian, HessianAccumulator};
@@ -59,6 +41,24 @@ struct Stored<'a> {
 }
 
 /// A file of calibration inputs, in memory or mapped into it. Layers are read piece by piece.
+///
+/// ```text
+/// 8 bytes     N, the length of the header, u64
+/// N bytes     the header: JSON, tensor names with element type, shape and place in the body, and
+///             in `__metadata__` the entry `fewbytes`, which is JSON again, in a string:
+///                 {"format": "calibration", "version": 1, "settings": "any text",
+///                  "layers": {"NAME": {"inputs": 4096, "groups": 4, "tokens": 262144}}}
+///             `settings` may be absent; groups are 0 where there are no sensitivities.
+/// the rest    the body. Tensor `NAME.x`, F32, F16 or BF16 [tokens, inputs], and `NAME.s`, F32 or
+///             BF16 [tokens, groups], where groups are above 0
+/// ```
+///
+/// `s[t, k]` is the mean over the outputs of group `k` of the squared gradient of the loss with
+/// respect to the layer's output at token `t`, times any constant.
+///
+/// A file without our metadata entry is read as well: each tensor `NAME.x` or `NAME` of F32, F16 or
+/// BF16 and two dimensions or more is what went into layer `NAME`, the last dimension being the
+/// inputs, and `NAME.s`, if there is one, its sensitivities. Other tensors are left out.
 pub struct CalibrationFile<'a> {
     settings: Option<String>,
     layers: BTreeMap<String, Stored<'a>>,
@@ -121,9 +121,12 @@ impl<'a> CalibrationFile<'a> {
     ///
     /// # Errors
     /// [`Error::Layer`] around [`Error::Format`] when there is no such layer, and around
-    /// [`Error::Shape`] when `groups` does not divide those of the file. Each piece is
+    /// [`Error::Shape`] when `groups` does not divide those of the file. Each piece may be
     /// [`Error::Layer`] around [`Error::Value`] where an input is not finite or a sensitivity is
-    /// negative or not finite, named by its token and column.
+    /// negative or not finite, named by its token and column; and after the last one comes
+    /// [`Error::Layer`] around [`Error::Format`] when every sensitivity is 0, which is what
+    /// gradients come to that were rounded away. A group without any, beside others with some,
+    /// gets Hessians of zeros.
     pub fn batches(&self, layer: &str, groups: usize) -> Result<Batches<'_>> {
         let Some(stored) = self.layers.get(layer) else {
             let error = Error::format("layer", "the file has no layer of this name");
@@ -137,27 +140,21 @@ impl<'a> CalibrationFile<'a> {
             };
             return Err(Error::shape("groups", expected, groups).in_layer(layer));
         }
-        Ok(Batches { layer: layer.to_owned(), stored, groups, token: 0 })
+        let any = stored.s.is_none();
+        Ok(Batches { layer: layer.to_owned(), stored, groups, token: 0, any })
     }
 
     /// Adds up a layer's Hessians, of as many groups as asked for, on the CPU.
     ///
     /// # Errors
-    /// As [`CalibrationFile::batches`] and [`HessianAccumulator::finish`]; and [`Error::Layer`]
-    /// around [`Error::Format`] when every sensitivity is 0, which is what gradients come to that
-    /// were rounded away. A group without any, beside others with some, has Hessians of zeros.
+    /// As [`CalibrationFile::batches`] and its pieces, and [`HessianAccumulator::finish`].
     pub fn accumulate(&self, layer: &str, groups: usize) -> Result<Hessian> {
         let batches = self.batches(layer, groups)?;
         let inputs = batches.stored.shape.inputs;
         let mut sums = HessianAccumulator::new(layer, inputs, groups)?;
-        let mut any = false;
         for batch in batches {
             let Batch { x, s } = batch?;
-            any |= s.as_ref().is_none_or(|s| s.iter().any(|&s| s > 0.0));
             sums.add_batch(&x, s.as_deref())?;
-        }
-        if !any {
-            return Err(underflow().in_layer(layer));
         }
         sums.finish()
     }
@@ -186,6 +183,8 @@ pub struct Batches<'a> {
     groups: usize,
     /// The first one that is still to come.
     token: usize,
+    /// Whether there are no sensitivities, or one above 0 came by, or this was told.
+    any: bool,
 }
 
 impl Batches<'_> {
@@ -227,11 +226,18 @@ impl Iterator for Batches<'_> {
         let most = (PIECE / inputs.max(groups)).max(1);
         let tokens = most.min(tokens - self.token);
         if tokens == 0 {
-            return None;
+            let told = std::mem::replace(&mut self.any, true);
+            return (!told).then(|| Err(underflow().in_layer(&self.layer)));
         }
         let piece = self.piece(tokens).map_err(|e| e.in_layer(&self.layer));
-        // After an error there is nothing more to come.
-        self.token = if piece.is_ok() { self.token + tokens } else { self.tokens() };
+        match &piece {
+            Ok(Batch { s, .. }) => {
+                self.any |= s.iter().flatten().any(|&s| s > 0.0);
+                self.token += tokens;
+            }
+            // There is nothing more to come.
+            Err(_) => (self.any, self.token) = (true, self.tokens()),
+        }
         Some(piece)
     }
 }

@@ -1,20 +1,4 @@
 //! Hessians in safetensors files.
-//!
-//! ```text
-//! 8 bytes     N, the length of the header, u64
-//! N bytes     the header: JSON, tensor names with element type, shape and place in the body, and
-//!             in `__metadata__` the entry `fewbytes`, which is JSON again, in a string:
-//!                 {"format": "hessian", "version": 1, "settings": "any text",
-//!                  "layers": {"NAME": {"inputs": 4096, "groups": 1, "tokens": 262144}}}
-//!             `settings` may be absent.
-//! the rest    the body. Tensor `NAME.hessian`, F32 [groups, inputs * (inputs + 1) / 2]: of each
-//!             group the upper triangle, row after row, of row i the columns i .. inputs
-//! ```
-//!
-//! All numbers are little-endian. In the place of triangles a file may have whole matrices, F32
-//! `[groups, inputs, inputs]` or, for one group, `[inputs, inputs]`. A file without our metadata
-//! entry is read as well: each of its tensors has to be such whole matrices, and is the layer of
-//! its name without `.hessian`.
 
 use super::super::Hessian;
 use super::super::hessian::triangle;
@@ -59,6 +43,22 @@ struct Stored<'a> {
 /// Hessians in a file in memory, or mapped into it, or in several such files that go together.
 ///
 /// Layers are read one by one: those of a whole model are larger than the memory of many machines.
+///
+/// ```text
+/// 8 bytes     N, the length of the header, u64
+/// N bytes     the header: JSON, tensor names with element type, shape and place in the body, and
+///             in `__metadata__` the entry `fewbytes`, which is JSON again, in a string:
+///                 {"format": "hessian", "version": 1, "settings": "any text",
+///                  "layers": {"NAME": {"inputs": 4096, "groups": 1, "tokens": 262144}}}
+///             `settings` may be absent.
+/// the rest    the body. Tensor `NAME.hessian`, F32 [groups, inputs * (inputs + 1) / 2]: of each
+///             group the upper triangle, row after row, of row i the columns i .. inputs
+/// ```
+///
+/// All numbers are little-endian. In the place of triangles a file may have whole matrices, F32
+/// `[groups, inputs, inputs]` or, for one group, `[inputs, inputs]`. A file without our metadata
+/// entry is read as well: each of its tensors has to be such whole matrices, and is the layer of
+/// its name without `.hessian`.
 pub struct HessianFile<'a> {
     first: String,
     settings: Option<String>,
