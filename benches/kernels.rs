@@ -9,9 +9,10 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
+use fewbytes::linear::gemm::Block;
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
-    SumSlices, TableElement,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, Gemm, GemmBitplane,
+    GemvBitplane, SumSlices, TableElement,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -99,6 +100,17 @@ fn kernels(criterion: &mut Criterion) {
         for bits in [2, 4, 8] {
             let spec = GemmBitplane::new(layout.clone(), bits, batch);
             let id = BenchmarkId::new(format!("{batch} vectors"), bits);
+            row(&mut group, &ctx, id, &spec, &plain);
+        }
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("gemm");
+    for &batch in batches {
+        for element in [Activation::F32, Activation::F16] {
+            let (w, y) = (Block::packed(element, cols), Block::packed(element, rows));
+            let spec = Gemm { w, x: w, y, ..Gemm::new(batch, rows, cols) };
+            let id = BenchmarkId::new(format!("{batch} vectors"), element.name());
             row(&mut group, &ctx, id, &spec, &plain);
         }
     }

@@ -8,17 +8,18 @@
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Scratch, Spec};
+use fewbytes::linear::gemm::Block;
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
-    TableElement,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, Gemm, GemmBitplane,
+    GemvBitplane, TableElement,
 };
 use std::path::PathBuf;
 
 /// Writes the launches of a kernel as JSON and WGSL.
 #[derive(Parser)]
 struct Arguments {
-    /// The kernel: gemv_bitplane, gemm_bitplane or dequantize_bitplane.
-    #[arg(value_parser = ["gemv_bitplane", "gemm_bitplane", "dequantize_bitplane"])]
+    /// The kernel: gemv_bitplane, gemm_bitplane, gemm or dequantize_bitplane.
+    #[arg(value_parser = ["gemv_bitplane", "gemm_bitplane", "gemm", "dequantize_bitplane"])]
     kernel: String,
     /// Outputs of the layer.
     #[arg(long, default_value_t = 4096)]
@@ -29,10 +30,10 @@ struct Arguments {
     /// Width to run at, 2 to 8.
     #[arg(long, default_value_t = 4)]
     bits: u8,
-    /// Activation vectors of gemm_bitplane.
+    /// Activation vectors of gemm_bitplane and gemm.
     #[arg(long, default_value_t = 64)]
     batch: usize,
-    /// f16 activations or output instead of f32.
+    /// f16 activations or output instead of f32; for gemm f16 matrices.
     #[arg(long)]
     f16: bool,
     /// The variant for devices with subgroup operations.
@@ -58,6 +59,10 @@ fn main() -> Result<()> {
             .launches(&caps, &knobs)?,
         "gemm_bitplane" => GemmBitplane { activation, ..GemmBitplane::new(layout, bits, batch) }
             .launches(&caps, &knobs)?,
+        "gemm" => {
+            let (w, y) = (Block::packed(activation, cols), Block::packed(activation, rows));
+            Gemm { w, x: w, y, ..Gemm::new(batch, rows, cols) }.launches(&caps, &knobs)?
+        }
         _ => DequantizeBitplane { layout, bits, element: activation }.launches(&caps, &knobs)?,
     };
 

@@ -10,6 +10,7 @@ pub mod dequantize_bitplane;
 #[cfg(feature = "safetensors")]
 pub mod file;
 mod fuse;
+pub mod gemm;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 mod hessian;
@@ -31,6 +32,7 @@ pub use activation::Activation;
 pub use arithmetic::Arithmetic;
 pub use dequantize_bitplane::DequantizeBitplane;
 pub use fuse::Fused;
+pub use gemm::Gemm;
 pub use gemm_bitplane::GemmBitplane;
 pub use gemv_bitplane::GemvBitplane;
 pub use hessian::{Hessian, HessianAccumulator};

@@ -7,6 +7,7 @@
 mod bitplane;
 mod check;
 mod dequantize_bitplane;
+mod gemm;
 mod gemm_bitplane;
 mod gemv_bitplane;
 mod products;
@@ -104,6 +105,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     let mut all: Vec<Box<dyn Case>> = Vec::new();
     all.extend(gemv_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(gemm_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(gemm::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(sum_slices::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));

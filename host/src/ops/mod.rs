@@ -3,6 +3,7 @@
 
 mod bitplane_weights;
 pub mod dequantize_bitplane;
+pub mod gemm;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 mod products;
