@@ -9,7 +9,7 @@ override WORKGROUP: u32 = 64u;
 
 @compute @workgroup_size(WORKGROUP)
 fn gemm(
-    @builtin(local_invocation_index) index: u32,
+    lane: Lane,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
@@ -27,8 +27,8 @@ fn gemm(
 
     // What this lane stages. Rows and vectors past the last take the last one's, which nothing
     // uses; columns at and past `end` are 0 in both.
-    let own = index % RUNS;
-    let place = index / RUNS;
+    let own = lane.index % RUNS;
+    let place = lane.index / RUNS;
     let row = min(first + row_of_place(place), params.rows - 1u);
     let vector = min(first_vector + place, params.batch - 1u);
 
@@ -53,8 +53,8 @@ fn gemm(
         if place < VECTORS {
             vector_ahead = activations(vector, next, end);
         }
-        sums = multiply(sums, index);
+        sums = multiply(sums, lane);
         workgroupBarrier();
     }
-    store_sums(sums, index, slice, first, first_vector);
+    store_sums(sums, lane, slice, first, first_vector);
 }

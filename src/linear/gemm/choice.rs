@@ -29,7 +29,8 @@ pub(super) struct Choice {
 
 impl Choice {
     pub(super) fn new(spec: &Gemm, caps: &Caps, knobs: &Knobs) -> Result<Self> {
-        let tile = Tile::new(NAME, caps, knobs, spec.batch)?;
+        let halves = [spec.w, spec.x].iter().all(|block| block.element == Activation::F16);
+        let tile = Tile::new(NAME, caps, knobs, spec.batch, halves)?;
         let (slices, slice_cols) = slices(spec, knobs)?;
         let mut preamble = String::new();
         let _ = writeln!(preamble, "const ROWS: u32 = {}u;", tile.rows());
@@ -39,15 +40,10 @@ impl Choice {
             parts: parts(spec, tile, slices),
             constants: vec![("WORKGROUP", tile.workgroup().into())],
         };
-        let needs = Needs {
-            workgroup_bytes: tile.bytes(),
-            invocations: tile.workgroup(),
-            ..Needs::default()
-        };
         Ok(Self {
-            variant: "baseline",
+            variant: if tile.matrix() { "matrix" } else { "baseline" },
             shader,
-            needs,
+            needs: tile.needs(),
             workgroup: tile.workgroup(),
             rows: tile.rows(),
             tiles: tile.across(spec.batch),

@@ -34,7 +34,11 @@
 //! 5 and needs scratch memory; `y` has to be packed then, and is not added to. Defaults: 64 rows; 64
 //! lanes up to 32 vectors, else 128; one slice.
 //!
-//! One variant, `baseline`: no feature, default limits. Where columns, strides and offsets are
+//! Variants: `baseline`, which needs no feature and fits default limits, and `matrix`, the default
+//! for `w` and `x` of f16 where [`Caps::has_matrices`]: cooperative matrices of 16 x 16 with sums of
+//! f32, in whatever order the device adds sixteen columns. **`matrix` has not run on any device
+//! yet**: its text is validated and written as SPIR-V and MSL, its indices are tested on the CPU.
+//! Its workgroups are 2 or 4 lanes for each row; knob `matrix` turns it off or insists on it. Where columns, strides and offsets are
 //! multiples of 8 (for f32 4, but for the columns), elements are loaded by 16 bytes.
 
 mod choice;
@@ -43,6 +47,7 @@ mod reference;
 
 pub use reference::reference;
 
+use super::tile::Tile;
 use super::{Activation, product};
 use crate::launch::{Caps, Knobs, Launch, Spec};
 use crate::{Error, Result};
@@ -190,11 +195,9 @@ impl Spec for Gemm {
         launches::launches(self, caps, &choice::Choice::new(self, caps, knobs)?)
     }
 
-    fn candidates(&self, _caps: &Caps) -> Vec<Knobs> {
+    fn candidates(&self, caps: &Caps) -> Vec<Knobs> {
         let mut all = vec![Knobs::DEFAULT];
-        let shapes = [(32, 32), (32, 64), (64, 64), (64, 128), (64, 256), (128, 128), (128, 256)];
-        for (rows, workgroup) in shapes {
-            let shape = Knobs { rows: Some(rows), workgroup: Some(workgroup), ..Knobs::DEFAULT };
+        for shape in Tile::candidates(caps) {
             all.push(shape);
             // Few tiles leave most of a large device idle.
             if self.rows.saturating_mul(self.batch) <= 1 << 20 && self.owns_y() && !self.accumulate

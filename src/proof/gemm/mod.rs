@@ -5,9 +5,9 @@ mod table;
 pub(super) use table::cases;
 
 use super::bitplane::{Squeeze, generator, stored, uniform};
-use super::products::{Input, Judge, gamma};
+use super::products::{Input, Judge, by_lanes_and_matrices, gamma};
 use super::{CANARY_BYTES, Case, Output, POISON, Proof, Tensor};
-use crate::launch::{Caps, Knobs, Reduce, Spec as _};
+use crate::launch::{Caps, Knobs, Spec as _};
 use crate::linear::gemm::{BIAS, Block, NAME, W, X, Y, reference};
 use crate::linear::{Activation, Gemm};
 use crate::{Error, Result};
@@ -47,6 +47,7 @@ impl Case for GemmCase {
         if self.squeeze != Squeeze::None {
             name += &format!(" {:?}", self.squeeze);
         }
+        name += if self.knobs.matrix == Some(true) { " matrices" } else { "" };
         let Knobs { workgroup, rows, slices, .. } = self.knobs;
         for (word, knob) in [("lanes", workgroup), ("rows", rows), ("slices", slices)] {
             name += &knob.map(|knob| format!(" {knob} {word}")).unwrap_or_default();
@@ -54,8 +55,10 @@ impl Case for GemmCase {
         name
     }
 
-    fn variants(&self, _: &Caps) -> Vec<(&'static str, Knobs)> {
-        vec![("baseline", Knobs { reduce: Some(Reduce::Workgroup), ..self.knobs })]
+    fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
+        let factors = [self.spec.w, self.spec.x];
+        let halves = factors.iter().all(|block| block.element == Activation::F16);
+        by_lanes_and_matrices(self.knobs, halves, caps)
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {

@@ -33,13 +33,10 @@ fn with(case: GemmCase, change: impl FnOnce(&mut Gemm)) -> GemmCase {
 
 pub(in crate::proof) fn cases() -> Vec<GemmCase> {
     let mut all = Vec::new();
-    // Every mixture of elements, by quads and one by one.
-    for cols in [72, 67] {
-        for elements in 0..8 {
-            let element = |bit: usize| if elements >> bit & 1 == 0 { F32 } else { F16 };
-            let case = packed(17, 35, cols, [element(0), element(1), element(2)]);
-            all.push(with(case, |spec| spec.bias = elements % 3 == 1));
-        }
+    // Every element of each matrix with every other's, by quads and one by one.
+    let mixtures = [[F32, F32, F32], [F32, F16, F16], [F16, F32, F16], [F16, F16, F32]];
+    for (cols, elements) in [72, 67].into_iter().flat_map(|cols| mixtures.map(|e| (cols, e))) {
+        all.push(with(packed(17, 35, cols, elements), |spec| spec.bias = cols == 67));
     }
     // Around the edges of tiles and of steps.
     let batches = [1, 2, 15, 16, 31, 32, 33, 63, 64, 65, 129, 257];
@@ -125,6 +122,14 @@ fn knobs() -> Vec<GemmCase> {
         let knobs = Knobs { rows: Some(rows), workgroup: Some(workgroup), ..base };
         all.push(GemmCase { knobs, ..plain(batch, 150, 104) });
         all.push(GemmCase { knobs, input: Input::OneHot(70), ..plain(batch, 131, 104) });
+    }
+    // Every share of a subgroup, one step's columns and twice as many.
+    for (batch, rows, workgroup) in [(16, 64, 128), (32, 32, 64), (70, 128, 256), (70, 64, 256)] {
+        let matrix = Some(true);
+        let knobs = Knobs { rows: Some(rows), workgroup: Some(workgroup), matrix, ..base };
+        all.push(GemmCase { knobs, ..packed(batch, 150, 104, [F16, F16, F32]) });
+        let case = packed(batch, 131, 99, [F16; 3]);
+        all.push(GemmCase { knobs, input: Input::OneHot(70), ..case });
     }
     // As many slices as runs, slices without columns, cuts and tiles.
     for (slices, cols) in [(9, 72), (6, 67), (2, 1000)] {

@@ -37,13 +37,10 @@ pub(in crate::proof) fn cases() -> Vec<GemmCase> {
     // Sums beyond the range of f16 become infinite.
     let (values, input) = (Values::Huge, Input::Outliers);
     all.push(GemmCase { values, input, activation: F16, ..DEFAULT });
-    // Grids of two dimensions, with few groups on a squeezed device and with many on any.
+    // Grids of two dimensions, as `gemv_bitplane` meets them with more groups than any device's
+    // limit.
     let squeeze = Squeeze::Groups(6);
     all.push(GemmCase { batch: 130, rows: 323, cols: 40, squeeze, ..DEFAULT });
-    let knobs = Knobs { rows: Some(32), ..Knobs::DEFAULT };
-    let (batch, input) = (32 * 65_536 + 1, Input::OneHot(0));
-    let many = GemmCase { batch, input, rows: 1, cols: 1, bits: 2, parent_bits: 2, ..DEFAULT };
-    all.push(GemmCase { knobs, ..many });
     // Layers cut into pieces, whole and sliced.
     let (squeeze, bias) = (Squeeze::Binding(140_000), true);
     let pieces = GemmCase { rows: 411, cols: 70, squeeze, bias, ..DEFAULT };
@@ -122,6 +119,14 @@ fn knob_cases() -> Vec<GemmCase> {
         all.push(GemmCase { batch, rows: 150, cols: 1100, bits: 3, knobs, ..DEFAULT });
         let input = Input::OneHot(1000);
         all.push(GemmCase { batch, rows: 131, cols: 1100, bits: 3, input, knobs, ..DEFAULT });
+    }
+    // Every share of a subgroup, one step's columns and twice as many.
+    for (batch, rows, workgroup) in [(16, 64, 128), (32, 32, 64), (70, 128, 256), (70, 64, 256)] {
+        let matrix = Some(true);
+        let knobs = Knobs { rows: Some(rows), workgroup: Some(workgroup), matrix, ..base };
+        all.push(GemmCase { batch, rows: 150, cols: 1100, knobs, activation: F16, ..DEFAULT });
+        let (input, activation) = (Input::OneHot(1000), F16);
+        all.push(GemmCase { batch, rows: 131, input, knobs, activation, ..DEFAULT });
     }
     // As many slices as words, slices without words, slices of several tiles.
     for (slices, cols) in [(33, 1056), (5, 6 * 32), (2, 1088)] {
