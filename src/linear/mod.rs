@@ -17,6 +17,7 @@ mod hessian;
 mod layer;
 mod layout;
 mod lnq;
+pub mod matmul_bitplane;
 mod parallel;
 mod planes;
 mod product;
@@ -42,6 +43,7 @@ pub use lnq::{
     LabelStep, Lnq, LnqOptions, LnqReport, LnqStep, Phase, Precision, lnq, lnq_from,
     lnq_with_progress, objectives, round_with_feedback,
 };
+pub use matmul_bitplane::MatmulBitplane;
 pub use quantize::{
     Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,
 };

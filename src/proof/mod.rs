@@ -10,6 +10,7 @@ mod dequantize_bitplane;
 mod gemm;
 mod gemm_bitplane;
 mod gemv_bitplane;
+mod matmul_bitplane;
 mod products;
 mod stream;
 mod sum_slices;
@@ -106,6 +107,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(gemv_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(gemm_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(gemm::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(matmul_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(sum_slices::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));

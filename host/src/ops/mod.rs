@@ -6,6 +6,7 @@ pub mod dequantize_bitplane;
 pub mod gemm;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
+pub mod matmul_bitplane;
 mod products;
 pub mod stream_copy;
 pub mod stream_read;
