@@ -9,10 +9,11 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
+use fewbytes::launch::Route;
 use fewbytes::linear::gemm::Block;
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, Gemm, GemmBitplane,
-    GemvBitplane, SumSlices, TableElement,
+    GemvBitplane, MatmulBitplane, SumSlices, TableElement,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -101,6 +102,18 @@ fn kernels(criterion: &mut Criterion) {
             let spec = GemmBitplane::new(layout.clone(), bits, batch);
             let id = BenchmarkId::new(format!("{batch} vectors"), bits);
             row(&mut group, &ctx, id, &spec, &plain);
+        }
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("matmul_bitplane");
+    for &batch in batches {
+        for route in [Route::Gemm, Route::Dense] {
+            let activation = Activation::F16;
+            let spec = MatmulBitplane::new(layout.clone(), 4, batch);
+            let knobs = Knobs { route: Some(route), ..plain };
+            let id = BenchmarkId::new(format!("{route:?} {batch} vectors"), 4);
+            row(&mut group, &ctx, id, &MatmulBitplane { activation, ..spec }, &knobs);
         }
     }
     group.finish();

@@ -11,15 +11,16 @@ use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Scratch, Spec};
 use fewbytes::linear::gemm::Block;
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, Gemm, GemmBitplane,
-    GemvBitplane, TableElement,
+    GemvBitplane, MatmulBitplane, TableElement,
 };
 use std::path::PathBuf;
 
 /// Writes the launches of a kernel as JSON and WGSL.
 #[derive(Parser)]
 struct Arguments {
-    /// The kernel: gemv_bitplane, gemm_bitplane, gemm or dequantize_bitplane.
-    #[arg(value_parser = ["gemv_bitplane", "gemm_bitplane", "gemm", "dequantize_bitplane"])]
+    /// The kernel: gemv_bitplane, gemm_bitplane, gemm, dequantize_bitplane, or
+    /// matmul_bitplane, which is whichever of them suit the batch.
+    #[arg(value_parser = ["gemv_bitplane", "gemm_bitplane", "gemm", "matmul_bitplane", "dequantize_bitplane"])]
     kernel: String,
     /// Outputs of the layer.
     #[arg(long, default_value_t = 4096)]
@@ -30,7 +31,7 @@ struct Arguments {
     /// Width to run at, 2 to 8.
     #[arg(long, default_value_t = 4)]
     bits: u8,
-    /// Activation vectors of gemm_bitplane and gemm.
+    /// Activation vectors of gemm_bitplane, gemm and matmul_bitplane.
     #[arg(long, default_value_t = 64)]
     batch: usize,
     /// f16 activations or output instead of f32; for gemm f16 matrices.
@@ -62,6 +63,10 @@ fn main() -> Result<()> {
         "gemm" => {
             let (w, y) = (Block::packed(activation, cols), Block::packed(activation, rows));
             Gemm { w, x: w, y, ..Gemm::new(batch, rows, cols) }.launches(&caps, &knobs)?
+        }
+        "matmul_bitplane" => {
+            MatmulBitplane { activation, ..MatmulBitplane::new(layout, bits, batch) }
+                .launches(&caps, &knobs)?
         }
         _ => DequantizeBitplane { layout, bits, element: activation }.launches(&caps, &knobs)?,
     };

@@ -1,11 +1,12 @@
 //! What is measured, as data.
 
+use crate::batched;
 use crate::checks::Checks;
 use anyhow::Result;
 use fewbytes::launch::{Caps, Knobs, Launch, Lookup, Masks, Reduce, Spec};
 use fewbytes::linear::{
-    Activation, Arithmetic, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane,
-    TableElement,
+    Activation, Arithmetic, BitplaneLayout, BitplaneShape, DequantizeBitplane, Gemm, GemvBitplane,
+    MatmulBitplane, TableElement,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes_wgpu::measure::Order;
@@ -99,6 +100,8 @@ pub(crate) enum Work {
     Copy(StreamCopy),
     Gemv(GemvBitplane),
     Dequantize(DequantizeBitplane),
+    Gemm(Gemm),
+    Matmul(MatmulBitplane),
 }
 
 impl Work {
@@ -108,6 +111,8 @@ impl Work {
             Self::Copy(spec) => spec,
             Self::Gemv(spec) => spec,
             Self::Dequantize(spec) => spec,
+            Self::Gemm(spec) => spec,
+            Self::Matmul(spec) => spec,
         }
     }
 
@@ -140,7 +145,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn new(work: Work, (rows, cols): (usize, usize), setting: String) -> Self {
+    pub(crate) fn new(work: Work, (rows, cols): (usize, usize), setting: String) -> Self {
         let shape = format!("{rows}x{cols}");
         let (knobs, order, checks) = (Knobs::DEFAULT, Order::Chain, Checks::Bounds);
         Self { work, shape, setting, knobs, tuned: false, order, checks }
@@ -182,6 +187,8 @@ pub(crate) fn name_of(knobs: &Knobs) -> String {
         knobs.unroll.map(|unroll| if unroll { "unrolled" } else { "loop" }.to_owned()),
         knobs.slices.map(|slices| format!("{slices} slices")),
         knobs.masks.map(|masks| lower(format!("{masks:?} masks"))),
+        knobs.matrix.map(|matrix| if matrix { "matrices" } else { "no matrices" }.to_owned()),
+        knobs.route.map(|route| lower(format!("by {route:?}"))),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "defaults".to_owned() } else { parts.join(", ") }
@@ -198,6 +205,7 @@ pub(crate) fn all(
     for product in extent.products() {
         plain.extend(products(caps, extent, product)?);
     }
+    plain.extend(batched::rows(caps, extent)?);
     let side = if extent.software { 1024 } else { 8192 };
     let layout = layout(side, side, caps)?;
     for element in [Activation::F16, Activation::F32] {
@@ -283,7 +291,7 @@ fn forms_of(caps: &Caps, extent: Extent, product: &Product) -> Result<Vec<Row>> 
     Ok(all)
 }
 
-fn layout(rows: usize, cols: usize, caps: &Caps) -> Result<BitplaneLayout> {
+pub(crate) fn layout(rows: usize, cols: usize, caps: &Caps) -> Result<BitplaneLayout> {
     let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
     Ok(BitplaneLayout::for_shape(shape, &BITS, TableElement::F16, false, 8, caps)?)
 }
@@ -306,6 +314,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fewbytes::launch::Route;
     use std::collections::BTreeSet;
 
     fn caps() -> Caps {
@@ -342,10 +351,13 @@ mod tests {
     fn the_whole_matrix_is_there() {
         let count = |caps: &Caps, extent| all(caps, extent, &[Order::Chain], false).unwrap().len();
         let full = Extent { forms: false, ..extent(false, false) };
-        // Shapes x widths; vectors x widths; f16 products; f32 activations; dequantizing.
-        assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 3 * 2 + 2 * 7 + 2 * 7);
-        assert_eq!(count(&Caps { f16: false, ..caps() }, full), 8 * 7 + 3 * 7 + 2 * 7 + 2 * 7);
-        assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 2 * 3);
+        // Shapes x widths; vectors x widths; f16 products; f32 activations; dequantizing; many
+        // vectors x shapes x routes, f16 and f32 among them.
+        let many = 4 * 2 * (2 + 2);
+        assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 3 * 2 + 2 * 7 + 2 * 7 + many);
+        let without = Caps { f16: false, ..caps() };
+        assert_eq!(count(&without, full), 8 * 7 + 3 * 7 + 2 * 7 + 2 * 7 + many);
+        assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 2 * 3 + 2 * 4);
     }
 
     #[test]
@@ -386,12 +398,15 @@ mod tests {
             Knobs { masks: Some(Masks::Constant), ..base },
             Knobs { lookup: Some(Lookup::Half), ..base },
             Knobs { reduce: Some(Reduce::Scatter), ..base },
+            Knobs { matrix: Some(true), ..base },
+            Knobs { matrix: Some(false), ..base },
+            Knobs { route: Some(Route::Dense), ..base },
         ]
         .iter()
         .map(name_of)
         .collect();
-        assert_eq!(names.len(), 10);
-        assert_eq!(name_of(&Knobs::baseline()), "reduce workgroup, lookup single");
+        assert_eq!(names.len(), 13);
+        assert_eq!(name_of(&Knobs::baseline()), "reduce workgroup, lookup single, no matrices");
     }
 
     #[test]

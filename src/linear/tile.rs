@@ -95,12 +95,13 @@ impl Tile {
             let limit = format!("{}, {}", 2 * shape.rows, 4 * shape.rows);
             return Err(Error::range(what, limit, shape.workgroup));
         }
-        let each = shape.rows * vectors * Caps::MATRIX_LANES;
-        let share = match each as f32 / (FRAGMENT * shape.workgroup) as f32 {
-            1.0 => Share::OneFragment,
-            2.0 => Share::TwoFragments,
-            4.0 => Share::FourFragments,
-            each => {
+        let fragments = shape.rows * vectors / FRAGMENT;
+        let each = fragments / (shape.workgroup / Caps::MATRIX_LANES);
+        let share = match each {
+            1 => Share::OneFragment,
+            2 => Share::TwoFragments,
+            4 => Share::FourFragments,
+            _ => {
                 let what = format!(
                     "matrices a subgroup of {kernel}, {} rows by {vectors} vectors over {} lanes",
                     shape.rows, shape.workgroup
