@@ -30,12 +30,13 @@ pub(crate) fn rows(caps: &Caps, extent: Extent) -> Result<Vec<Row>> {
     let mut all = Vec::new();
     for (&(rows, cols), &batch) in shapes.iter().flat_map(|s| batches.iter().map(move |b| (s, b))) {
         let layout = layout(rows, cols, caps)?;
-        for route in [Route::Gemm, Route::Dense] {
+        // The default is one of the others, and what a tuner starts from.
+        for route in [None, Some(Route::Gemm), Some(Route::Dense)] {
             let activation = Activation::F16;
             let new = MatmulBitplane::new(layout.clone(), BITS, batch);
             let work = Work::Matmul(MatmulBitplane { activation, ..new });
             let setting = format!("{BITS} bits f16, {batch} vectors");
-            let knobs = Knobs { route: Some(route), ..Knobs::DEFAULT };
+            let knobs = Knobs { route, ..Knobs::DEFAULT };
             all.push(Row { knobs, ..Row::new(work, (rows, cols), setting) });
         }
         for element in [Activation::F16, Activation::F32] {

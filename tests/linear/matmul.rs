@@ -14,29 +14,26 @@ use fewbytes_wgpu::{Context, Features};
 fn every_route_gives_the_product_at_every_width_and_batch() {
     let (rows, cols) = (37, 70);
     let layer = with_widths(&quantized(21, rows, cols), &[3, 8]);
-    for features in [Features::Full, Features::Baseline] {
-        let ctx = open(features);
-        let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
-        for batch in [1, 8, 9, 300] {
-            let x_host: Vec<f32> =
-                (0..batch as u64).flat_map(|vector| activations(70 + vector, cols)).collect();
-            let x = ctx.upload(&x_host).unwrap();
-            for route in [None, Some(Route::Gemv), Some(Route::Gemm), Some(Route::Dense)] {
-                let knobs = Knobs { route, ..Knobs::DEFAULT };
-                let options =
-                    gemm_bitplane::Options { knobs, ..gemm_bitplane::Options::new(batch) };
-                let planned = matmul_bitplane::plan(&ctx, &weights, options);
-                if route == Some(Route::Gemv) && batch > 8 {
-                    assert!(planned.is_err());
-                    continue;
-                }
-                let plan = planned.unwrap();
-                let dense = route == Some(Route::Dense) || route.is_none() && batch == 300;
-                assert_eq!(plan.scratch_bytes(), if dense { (rows * cols * 2) as u64 } else { 0 });
-                for bits in [3, 8] {
-                    let y = run(&ctx, &plan, bits, &weights, &x);
-                    assert_products(weights.layout(), &layer, bits, &x_host, &y);
-                }
+    let ctx = open(Features::Full);
+    let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
+    for batch in [8, 9, 300] {
+        let x_host: Vec<f32> =
+            (0..batch as u64).flat_map(|vector| activations(70 + vector, cols)).collect();
+        let x = ctx.upload(&x_host).unwrap();
+        for route in [None, Some(Route::Gemv), Some(Route::Gemm), Some(Route::Dense)] {
+            let knobs = Knobs { route, ..Knobs::DEFAULT };
+            let options = gemm_bitplane::Options { knobs, ..gemm_bitplane::Options::new(batch) };
+            let planned = matmul_bitplane::plan(&ctx, &weights, options);
+            if route == Some(Route::Gemv) && batch > 8 {
+                assert!(planned.is_err());
+                continue;
+            }
+            let plan = planned.unwrap();
+            let dense = route == Some(Route::Dense) || route.is_none() && batch == 300;
+            assert_eq!(plan.scratch_bytes(), if dense { (rows * cols * 2) as u64 } else { 0 });
+            for bits in [3, 8] {
+                let y = run(&ctx, &plan, bits, &weights, &x);
+                assert_products(weights.layout(), &layer, bits, &x_host, &y);
             }
         }
     }
