@@ -10,10 +10,12 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
+use fewbytes::launch::Route;
+use fewbytes::linear::gemm::Block;
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, GemmBitplane,
-    GemvBitplane, GemvVector, HessianLayout, HessianUpdate, SumSlices, TableElement, VectorLayout,
-    VectorShape,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, Gemm,
+    GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, MatmulBitplane,
+    SumSlices, TableElement, VectorLayout, VectorShape,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -148,6 +150,29 @@ fn kernels(criterion: &mut Criterion) {
         for bits in [2, 4, 8] {
             let spec = GemmBitplane::new(layout.clone(), bits, batch);
             let id = BenchmarkId::new(format!("{batch} vectors"), bits);
+            row(&mut group, &ctx, id, &spec, &plain);
+        }
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("matmul_bitplane");
+    for &batch in batches {
+        for route in [Route::Gemm, Route::Dense] {
+            let activation = Activation::F16;
+            let spec = MatmulBitplane::new(layout.clone(), 4, batch);
+            let knobs = Knobs { route: Some(route), ..plain };
+            let id = BenchmarkId::new(format!("{route:?} {batch} vectors"), 4);
+            row(&mut group, &ctx, id, &MatmulBitplane { activation, ..spec }, &knobs);
+        }
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("gemm");
+    for &batch in batches {
+        for element in [Activation::F32, Activation::F16] {
+            let (w, y) = (Block::packed(element, cols), Block::packed(element, rows));
+            let spec = Gemm { w, x: w, y, ..Gemm::new(batch, rows, cols) };
+            let id = BenchmarkId::new(format!("{batch} vectors"), element.name());
             row(&mut group, &ctx, id, &spec, &plain);
         }
     }

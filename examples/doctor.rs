@@ -6,7 +6,7 @@
 use clap::Parser;
 use comfy_table::{Table, presets};
 use fewbytes::proof::{Case, cases};
-use fewbytes_wgpu::{Context, Features, adapters, describe, prove};
+use fewbytes_wgpu::{Context, Features, adapters, describe, prove, wgpu};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 /// Runs the case table of every kernel on every adapter of this machine, against the scalar
 /// reference, twice each; both runs must agree bit for bit.
 ///
-/// An adapter is tried with all its features and masked to WebGPU's baseline.
+/// An adapter is tried with all its features and masked to WebGPU's baseline; with
+/// --experimental once more with cooperative matrices.
 #[derive(Parser)]
 struct Arguments {
     /// Lists the adapters and stops.
@@ -27,6 +28,10 @@ struct Arguments {
     /// Only cases whose `kernel::variant::case` contains this.
     #[arg(long)]
     filter: Option<String>,
+    /// Tries cooperative matrices too, where an adapter lists them: wgpu calls them experimental and
+    /// does not vouch for what a bug there does.
+    #[arg(long)]
+    experimental: bool,
     /// Prints every case, not only those that fail.
     #[arg(long, short)]
     verbose: bool,
@@ -74,7 +79,15 @@ fn main() -> ExitCode {
     let (mut right, mut any) = (true, false);
     let table = cases();
     for (name, adapter) in &found {
-        for (label, features) in [("full", Features::Full), ("baseline", Features::Baseline)] {
+        let mut devices = vec![("full", Features::Full), ("baseline", Features::Baseline)];
+        if arguments.experimental {
+            if adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+                devices.push(("experimental", experimental()));
+            } else {
+                println!("\n{name} has no cooperative matrices.");
+            }
+        }
+        for (label, features) in devices {
             println!("\n{name}, {label}");
             match pollster::block_on(Context::open_on(adapter, features)) {
                 Ok(ctx) => {
@@ -96,6 +109,14 @@ fn main() -> ExitCode {
     }
     println!("\n{}", if right { "All correct." } else { "NOT all correct: see above." });
     if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The user asked for it on the command line.
+#[allow(unsafe_code)]
+fn experimental() -> Features {
+    // SAFETY: nothing runs on the device but the kernels' cases, which bind what they ask for;
+    // that wgpu and the driver do right by them is what the user wants to see.
+    Features::Experimental(unsafe { wgpu::ExperimentalFeatures::enabled() })
 }
 
 fn describe_device(ctx: &Context) {

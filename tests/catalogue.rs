@@ -5,9 +5,9 @@
 //! the paths of the shaders are appended. `cargo xtask ci` sets it; without it the one test that
 //! needs it says so and fails.
 
-use fewbytes::launch::{Access, Caps, Dialect, Launch, Reduce, Target};
+use fewbytes::launch::{Access, Caps, Dialect, Launch, MatrixShape, Reduce, Target};
 use fewbytes::proof::cases;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// One launch for each pipeline key, over devices with everything and with nothing.
@@ -21,10 +21,19 @@ fn catalogue() -> BTreeMap<u64, Launch> {
         max_invocations: 1024,
         ..Caps::webgpu()
     };
+    // Only what the others do not have: a case takes time to build.
+    let matrices = Caps {
+        subgroup_min: 32,
+        subgroup_max: 32,
+        matrices: vec![MatrixShape::HALVES],
+        ..rich.clone()
+    };
     let mut launches = BTreeMap::new();
-    for caps in [Caps::webgpu(), rich] {
+    for caps in [Caps::webgpu(), rich, matrices] {
         for case in cases() {
-            for (variant, knobs) in case.variants(&caps) {
+            let wanted = |variant: &str| !caps.has_matrices() || variant.starts_with("matrix");
+            let variants = case.variants(&caps).into_iter();
+            for (variant, knobs) in variants.filter(|(variant, _)| wanted(variant)) {
                 let proof = case.build(&caps, &knobs);
                 let proof = proof.unwrap_or_else(|e| panic!("{} {variant}: {e}", case.name()));
                 for launch in proof.launches {
@@ -41,10 +50,36 @@ fn naga_accepts_every_shader_and_writes_it_for_every_platform() {
     for launch in catalogue().values() {
         let parsed = launch.parse().unwrap_or_else(|e| panic!("{}: {e}", launch.kernel()));
         for target in Target::ALL {
+            if let Some(why) = target.obstacle(launch.needs()) {
+                let error = parsed.translate(target).unwrap_err().to_string();
+                assert!(error.contains(why), "{error}");
+                assert_eq!(target, Target::Hlsl, "{why}");
+                continue;
+            }
             let text = parsed.translate(target);
             let text = text.unwrap_or_else(|e| panic!("{}: {e}", launch.kernel()));
             assert!(!text.is_empty());
         }
+    }
+}
+
+#[test]
+fn cooperative_matrices_are_in_the_catalogue_and_enabled_for_naga_alone() {
+    let all = catalogue();
+    let variants: BTreeSet<_> =
+        all.values().filter(|l| l.needs().matrix).map(|l| (l.kernel(), l.variant())).collect();
+    for expected in
+        [("gemm", "matrix"), ("gemm_bitplane", "matrix"), ("gemm_bitplane", "matrix half")]
+    {
+        assert!(variants.contains(&expected), "{variants:?}");
+    }
+    for launch in all.values() {
+        let word = "enable wgpu_cooperative_matrix;";
+        assert_eq!(launch.wgsl(Dialect::Naga).contains(word), launch.needs().matrix);
+        assert!(!launch.wgsl(Dialect::Standard).contains(word));
+        assert_eq!(Dialect::Naga.obstacle(launch.needs()), None);
+        assert_eq!(Dialect::Standard.obstacle(launch.needs()).is_some(), launch.needs().matrix);
+        assert!(launch.needs().matrix == launch.variant().starts_with("matrix"));
     }
 }
 
@@ -117,6 +152,8 @@ fn tint_accepts_every_shader() {
     let folder = tempfile::tempdir().unwrap();
     let files: Vec<_> = catalogue()
         .iter()
+        // Each left out for a reason that names a missing extension.
+        .filter(|(_, launch)| Dialect::Standard.obstacle(launch.needs()).is_none())
         .map(|(key, launch)| {
             let path = folder.path().join(format!("{}_{key:016x}.wgsl", launch.kernel()));
             std::fs::write(&path, launch.wgsl(Dialect::Standard)).unwrap();

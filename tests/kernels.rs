@@ -16,18 +16,23 @@ enum Mode {
     Full,
     Masked,
     Unchecked,
+    Experimental,
 }
 
 fn open(adapter: &wgpu::Adapter, mode: Mode) -> fewbytes::Result<Context> {
     let features = match mode {
         Mode::Full | Mode::Unchecked => Features::Full,
         Mode::Masked => Features::Baseline,
+        Mode::Experimental => {
+            // SAFETY: the cases, which bind what their launches ask for, are all that runs.
+            Features::Experimental(unsafe { wgpu::ExperimentalFeatures::enabled() })
+        }
     };
     let ctx = pollster::block_on(Context::open_on(adapter, features))?;
     Ok(match mode {
         // SAFETY: the proofs bind what their launches ask for, and their codes are masked.
         Mode::Unchecked => unsafe { ctx.trust_sizes() },
-        Mode::Full | Mode::Masked => ctx,
+        Mode::Full | Mode::Masked | Mode::Experimental => ctx,
     })
 }
 
@@ -78,9 +83,12 @@ fn main() {
         }
     }));
     for (adapter, name) in found.iter().zip(&names) {
-        for (label, mode) in
-            [("full", Mode::Full), ("masked", Mode::Masked), ("unchecked", Mode::Unchecked)]
-        {
+        let mut modes =
+            vec![("full", Mode::Full), ("masked", Mode::Masked), ("unchecked", Mode::Unchecked)];
+        if adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+            modes.push(("experimental", Mode::Experimental));
+        }
+        for (label, mode) in modes {
             match open(adapter, mode) {
                 Ok(ctx) => {
                     let device = format!("{} {label}", adapter.get_info().name);

@@ -3,15 +3,19 @@
 use crate::Arguments;
 use anyhow::Result;
 use fewbytes::launch::{Caps, Spec};
+use fewbytes::linear::gemm::Block;
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, GemmBitplane,
-    GemvBitplane, GemvVector, HessianLayout, HessianUpdate, TableElement, VectorLayout,
-    VectorShape,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, Gemm,
+    GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, MatmulBitplane,
+    TableElement, VectorLayout, VectorShape,
 };
 
-pub(crate) const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 8] = [
     "gemv_bitplane",
     "gemm_bitplane",
+    "gemm",
+    // Whichever of them suit the batch.
+    "matmul_bitplane",
     "dequantize_bitplane",
     "gemv_vector",
     "dequantize_vector",
@@ -48,6 +52,16 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
             let layout = weights()?;
             let spec = GemmBitplane::new(layout.clone(), bits, batch);
             Described::new(&layout, GemmBitplane { activation, ..spec })
+        }
+        "gemm" => {
+            let (w, y) = (Block::packed(activation, cols), Block::packed(activation, rows));
+            let spec = Gemm { w, x: w, y, ..Gemm::new(batch, rows, cols) };
+            Ok(Described { layout: None, specs: vec![Box::new(spec)] })
+        }
+        "matmul_bitplane" => {
+            let layout = weights()?;
+            let spec = MatmulBitplane::new(layout.clone(), bits, batch);
+            Described::new(&layout, MatmulBitplane { activation, ..spec })
         }
         "dequantize_bitplane" => {
             let layout = weights()?;

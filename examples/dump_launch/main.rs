@@ -28,13 +28,13 @@ struct Arguments {
     /// Width to run at, 2 to 8; for the vector kernels bits of a code for two weights, 2 to 6.
     #[arg(long, default_value_t = 4)]
     bits: u8,
-    /// Activation vectors of gemm_bitplane, tokens of hessian_update.
+    /// Activation vectors of gemm_bitplane, gemm and matmul_bitplane, tokens of hessian_update.
     #[arg(long, default_value_t = 64)]
     batch: usize,
     /// Groups of outputs of hessian_update.
     #[arg(long, default_value_t = 1)]
     groups: usize,
-    /// f16 activations or output instead of f32.
+    /// f16 activations or output instead of f32; for gemm f16 matrices.
     #[arg(long)]
     f16: bool,
     /// The variant for devices with subgroup operations, of gemv_bitplane and gemv_vector; others have

@@ -166,6 +166,7 @@ impl<'a> Bench<'a> {
             tuned: row.tuned,
             checks: row.checks,
             bytes: plan.traffic().bytes(),
+            flops: plan.traffic().flops,
             gb_per_s: timing.gigabytes_per_second(plan.traffic()),
             published_us: self.published.and_then(|published| published.microseconds(row)),
             timing,

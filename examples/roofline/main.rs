@@ -7,6 +7,7 @@
 //! be used.
 //! 3: this machine has no adapter.
 
+mod batched;
 mod bench;
 mod chart;
 mod checks;
@@ -119,6 +120,7 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
         }
         complete &= device.failures.is_empty();
         println!("{}\n", table::of_device(&device, &published.legend()));
+        println!("{}", batched::text(&device));
         println!("{}", forms::text(&device));
         report.devices.push(device);
     }

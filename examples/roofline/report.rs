@@ -52,6 +52,9 @@ pub(crate) struct Figure {
     pub(crate) checks: Checks,
     /// Bytes that the work needs.
     pub(crate) bytes: u64,
+    /// Floating-point operations that it needs; 0 in older files.
+    #[serde(default)]
+    pub(crate) flops: u64,
     pub(crate) gb_per_s: f64,
     /// Microseconds that others published for this work, where that compares.
     #[serde(default)]
@@ -208,6 +211,7 @@ pub(crate) mod tests {
             tuned: false,
             checks: Checks::Bounds,
             bytes: 1_000_000,
+            flops: 0,
             gb_per_s: 1e6 / median,
             published_us: None,
             timing: Timing {

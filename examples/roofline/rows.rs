@@ -1,11 +1,12 @@
 //! What is measured, as data.
 
+use crate::batched;
 use crate::checks::Checks;
 use anyhow::Result;
 use fewbytes::launch::{Caps, Knobs, Launch, Lookup, Masks, Reduce, Spec};
 use fewbytes::linear::{
-    Activation, Arithmetic, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane,
-    GemvVector, TableElement, VectorLayout, VectorShape,
+    Activation, Arithmetic, BitplaneLayout, BitplaneShape, DequantizeBitplane, Gemm, GemvBitplane,
+    GemvVector, MatmulBitplane, TableElement, VectorLayout, VectorShape,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes_wgpu::measure::Order;
@@ -102,6 +103,8 @@ pub(crate) enum Work {
     Gemv(GemvBitplane),
     Vector(GemvVector),
     Dequantize(DequantizeBitplane),
+    Gemm(Gemm),
+    Matmul(MatmulBitplane),
 }
 
 impl Work {
@@ -112,6 +115,8 @@ impl Work {
             Self::Gemv(spec) => spec,
             Self::Vector(spec) => spec,
             Self::Dequantize(spec) => spec,
+            Self::Gemm(spec) => spec,
+            Self::Matmul(spec) => spec,
         }
     }
 
@@ -144,7 +149,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn new(work: Work, (rows, cols): (usize, usize), setting: String) -> Self {
+    pub(crate) fn new(work: Work, (rows, cols): (usize, usize), setting: String) -> Self {
         let shape = format!("{rows}x{cols}");
         let (knobs, order, checks) = (Knobs::DEFAULT, Order::Chain, Checks::Bounds);
         Self { work, shape, setting, knobs, tuned: false, order, checks }
@@ -186,6 +191,8 @@ pub(crate) fn name_of(knobs: &Knobs) -> String {
         knobs.unroll.map(|unroll| if unroll { "unrolled" } else { "loop" }.to_owned()),
         knobs.slices.map(|slices| format!("{slices} slices")),
         knobs.masks.map(|masks| lower(format!("{masks:?} masks"))),
+        knobs.matrix.map(|matrix| if matrix { "matrices" } else { "no matrices" }.to_owned()),
+        knobs.route.map(|route| lower(format!("by {route:?}"))),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "defaults".to_owned() } else { parts.join(", ") }
@@ -202,6 +209,7 @@ pub(crate) fn all(
     for product in extent.products() {
         plain.extend(products(caps, extent, product)?);
     }
+    plain.extend(batched::rows(caps, extent)?);
     let side = if extent.software { 1024 } else { 8192 };
     for code_bits in CODE_BITS {
         let shape = VectorShape { rows: side, cols: side, code_bits };
@@ -294,7 +302,7 @@ fn forms_of(caps: &Caps, extent: Extent, product: &Product) -> Result<Vec<Row>> 
     Ok(all)
 }
 
-fn layout(rows: usize, cols: usize, caps: &Caps) -> Result<BitplaneLayout> {
+pub(crate) fn layout(rows: usize, cols: usize, caps: &Caps) -> Result<BitplaneLayout> {
     let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
     Ok(BitplaneLayout::for_shape(shape, &BITS, TableElement::F16, false, 8, caps)?)
 }
@@ -317,6 +325,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fewbytes::launch::Route;
     use std::collections::BTreeSet;
 
     fn caps() -> Caps {
@@ -353,11 +362,13 @@ mod tests {
     fn the_whole_matrix_is_there() {
         let count = |caps: &Caps, extent| all(caps, extent, &[Order::Chain], false).unwrap().len();
         let full = Extent { forms: false, ..extent(false, false) };
-        // Shapes x widths; vectors x widths; f16 products; f32 activations; pairs; dequantizing.
-        assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 3 * 2 + 2 * 7 + 3 + 2 * 7);
+        // Shapes x widths; vectors x widths; f16 products; f32 activations; pairs; dequantizing; many
+        // vectors x shapes x routes, f16 and f32 among them.
+        let many = 4 * 2 * (3 + 2);
+        assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 3 * 2 + 2 * 7 + 3 + 2 * 7 + many);
         let without = Caps { f16: false, ..caps() };
-        assert_eq!(count(&without, full), 8 * 7 + 3 * 7 + 2 * 7 + 3 + 2 * 7);
-        assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 3 + 2 * 3);
+        assert_eq!(count(&without, full), 8 * 7 + 3 * 7 + 2 * 7 + 3 + 2 * 7 + many);
+        assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 3 + 2 * 3 + 2 * 5);
     }
 
     #[test]
@@ -381,7 +392,9 @@ mod tests {
         assert!(of("3 bits f16").is_empty());
         let none = Extent { forms: false, ..extent(false, false) };
         let without = all(&caps(), none, &[Order::Chain], false).unwrap();
-        assert!(without.iter().all(|row| row.form().is_empty()));
+        // Routes are what products of many vectors are about.
+        let routed = |row: &Row| matches!(row.work, Work::Matmul(_));
+        assert!(without.iter().all(|row| row.form().is_empty() || routed(row)));
     }
 
     #[test]
@@ -398,12 +411,15 @@ mod tests {
             Knobs { masks: Some(Masks::Constant), ..base },
             Knobs { lookup: Some(Lookup::Half), ..base },
             Knobs { reduce: Some(Reduce::Scatter), ..base },
+            Knobs { matrix: Some(true), ..base },
+            Knobs { matrix: Some(false), ..base },
+            Knobs { route: Some(Route::Dense), ..base },
         ]
         .iter()
         .map(name_of)
         .collect();
-        assert_eq!(names.len(), 10);
-        assert_eq!(name_of(&Knobs::baseline()), "reduce workgroup, lookup single");
+        assert_eq!(names.len(), 13);
+        assert_eq!(name_of(&Knobs::baseline()), "reduce workgroup, lookup single, no matrices");
     }
 
     #[test]

@@ -1,15 +1,46 @@
 //! Finding adapters and opening devices.
 
+use fewbytes::launch::{MatrixElement, MatrixShape};
 use fewbytes::{Caps, Error, Result};
 
 /// Which optional features a device is opened with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub enum Features {
     /// Everything the kernels know how to use and the adapter's own limits.
     #[default]
     Full,
+    /// As [`Features::Full`], and cooperative matrices where the adapter lists some: wgpu calls them
+    /// experimental, and its token, which only unsafe code can make, says that it may have bugs
+    /// there that are undefined behaviour. With a token that is not enabled this is
+    /// [`Features::Full`].
+    Experimental(wgpu::ExperimentalFeatures),
     /// No optional feature and WebGPU's default limits, as on the least capable browser.
     Baseline,
+}
+
+impl Features {
+    /// What makes one equal another, which wgpu's token leaves out.
+    fn kind(self) -> (u8, bool) {
+        match self {
+            Self::Full => (0, false),
+            Self::Experimental(token) => (1, token.is_enabled()),
+            Self::Baseline => (2, false),
+        }
+    }
+}
+
+impl PartialEq for Features {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind()
+    }
+}
+
+impl Eq for Features {}
+
+impl std::hash::Hash for Features {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.kind().hash(state);
+    }
 }
 
 /// How [`crate::Context::open`] chooses and opens a device.
@@ -104,8 +135,15 @@ pub(crate) async fn open(
     adapter: &wgpu::Adapter,
     features: Features,
 ) -> Result<(wgpu::Device, wgpu::Queue)> {
+    let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
     let (required_features, required_limits) = match features {
         Features::Full => (adapter.features() & USEFUL, adapter.limits()),
+        Features::Experimental(token) => {
+            experimental_features = token;
+            let matrices = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            let useful = if token.is_enabled() { USEFUL | matrices } else { USEFUL };
+            (adapter.features() & useful, adapter.limits())
+        }
         Features::Baseline => (wgpu::Features::empty(), wgpu::Limits::default()),
     };
     let name = adapter.get_info().name;
@@ -114,6 +152,7 @@ pub(crate) async fn open(
             label: Some("fewbytes"),
             required_features,
             required_limits,
+            experimental_features,
             ..wgpu::DeviceDescriptor::default()
         })
         .await
@@ -132,6 +171,7 @@ pub(crate) fn caps(device: &wgpu::Device) -> Caps {
         subgroups,
         subgroup_min: if subgroups { info.subgroup_min_size } else { 0 },
         subgroup_max: if subgroups { info.subgroup_max_size } else { 0 },
+        matrices: Vec::new(),
         max_binding_bytes: limits.max_storage_buffer_binding_size,
         max_buffer_bytes: limits.max_buffer_size,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
@@ -142,4 +182,27 @@ pub(crate) fn caps(device: &wgpu::Device) -> Caps {
         max_groups: limits.max_compute_workgroups_per_dimension,
         storage_alignment: limits.min_storage_buffer_offset_alignment,
     }
+}
+
+/// The products of cooperative matrices that shaders of a device may ask for.
+pub(crate) fn matrices(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Vec<MatrixShape> {
+    if !device.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        return Vec::new();
+    }
+    let element = |scalar| match scalar {
+        wgpu::CooperativeScalarType::F16 => MatrixElement::F16,
+        wgpu::CooperativeScalarType::F32 => MatrixElement::F32,
+        wgpu::CooperativeScalarType::I32 => MatrixElement::I32,
+        wgpu::CooperativeScalarType::U32 => MatrixElement::U32,
+    };
+    let listed = adapter.cooperative_matrix_properties().into_iter();
+    listed
+        .map(|shape| MatrixShape {
+            m: shape.m_size,
+            n: shape.n_size,
+            k: shape.k_size,
+            input: element(shape.ab_type),
+            output: element(shape.cr_type),
+        })
+        .collect()
 }

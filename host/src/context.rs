@@ -67,13 +67,24 @@ impl Context {
     /// As [`Context::open`].
     pub async fn open_on(adapter: &wgpu::Adapter, features: Features) -> Result<Self> {
         let (device, queue) = adapter::open(adapter, features).await?;
-        let ctx = Self::new(&device, &queue)?;
+        let ctx = Self::new(&device, &queue)?.with_matrices_of(adapter);
         let lost = Arc::clone(&ctx.guarded.lost);
         device.set_device_lost_callback(move |reason, message| {
             // Only the first reason is kept.
             let _ = lost.set(format!("{reason:?}: {message}"));
         });
         Ok(ctx)
+    }
+
+    /// Lets kernels use the cooperative matrices that the device's adapter lists, where the device
+    /// was opened with `EXPERIMENTAL_COOPERATIVE_MATRIX`; without that it changes nothing.
+    ///
+    /// For [`Context::new`], since a device does not tell what its adapter lists;
+    /// [`Context::open_on`] calls it.
+    #[must_use]
+    pub fn with_matrices_of(mut self, adapter: &wgpu::Adapter) -> Self {
+        self.caps.matrices = adapter::matrices(adapter, &self.guarded.device);
+        self
     }
 
     /// Makes every later call return [`Error::DeviceLost`] with this reason.

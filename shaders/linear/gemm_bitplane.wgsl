@@ -9,10 +9,6 @@
 
 override WORKGROUP: u32 = 64u;
 
-struct Lane {
-    @builtin(local_invocation_index) index: u32,
-}
-
 // One run of a word for one vector; 0 for words at and past `end`, which may be another slice's.
 fn load_run(vector: u32, word: u32, run: u32, end: u32) -> Run {
     let safe = min(word, params.words - 1u);
@@ -77,9 +73,9 @@ fn gemm_bitplane(
             if place < VECTORS {
                 run_ahead = load_run(vector, word, (run + 1u) & 3u, end);
             }
-            sums = multiply(sums, lane.index);
+            sums = multiply(sums, lane);
             workgroupBarrier();
         }
     }
-    store_sums(sums, lane.index, slice, first, first_vector);
+    store_sums(sums, lane, slice, first, first_vector);
 }

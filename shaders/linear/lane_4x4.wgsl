@@ -8,9 +8,9 @@ struct Sums {
 }
 
 // Adds the products of the columns that are staged.
-fn multiply(sums: Sums, lane: u32) -> Sums {
-    let row = lane % ROW_LANES;
-    let vector = lane / ROW_LANES;
+fn multiply(sums: Sums, lane: Lane) -> Sums {
+    let row = lane.index % ROW_LANES;
+    let vector = lane.index / ROW_LANES;
     var block = sums.block;
     for (var quad = 0u; quad < QUADS; quad += 1u) {
         block = add_block(block, four_rows(quad, row), four_vectors(quad, vector));
@@ -19,6 +19,6 @@ fn multiply(sums: Sums, lane: u32) -> Sums {
 }
 
 // Writes the sums of a tile that starts at row `row` of the launch and at vector `vector`.
-fn store_sums(sums: Sums, lane: u32, slice: u32, row: u32, vector: u32) {
-    store_block(sums.block, slice, row + lane % ROW_LANES * 4u, vector + lane / ROW_LANES);
+fn store_sums(sums: Sums, lane: Lane, slice: u32, row: u32, vector: u32) {
+    store_block(sums.block, slice, row + lane.index % ROW_LANES * 4u, vector + lane.index / ROW_LANES);
 }

@@ -10,9 +10,9 @@ struct Sums {
 }
 
 // Adds the products of the columns that are staged.
-fn multiply(sums: Sums, lane: u32) -> Sums {
-    let row = lane % ROW_LANES;
-    let vector = lane / ROW_LANES;
+fn multiply(sums: Sums, lane: Lane) -> Sums {
+    let row = lane.index % ROW_LANES;
+    let vector = lane.index / ROW_LANES;
     var upper = sums.upper;
     var lower = sums.lower;
     for (var quad = 0u; quad < QUADS; quad += 1u) {
@@ -24,9 +24,9 @@ fn multiply(sums: Sums, lane: u32) -> Sums {
 }
 
 // Writes the sums of a tile that starts at row `row` of the launch and at vector `vector`.
-fn store_sums(sums: Sums, lane: u32, slice: u32, row: u32, vector: u32) {
-    let top = row + lane % ROW_LANES * 4u;
-    let left = vector + lane / ROW_LANES;
+fn store_sums(sums: Sums, lane: Lane, slice: u32, row: u32, vector: u32) {
+    let top = row + lane.index % ROW_LANES * 4u;
+    let left = vector + lane.index / ROW_LANES;
     store_block(sums.upper, slice, top, left);
     store_block(sums.lower, slice, top + ROWS / 2u, left);
 }

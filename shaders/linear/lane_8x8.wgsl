@@ -12,9 +12,9 @@ struct Sums {
 }
 
 // Adds the products of the columns that are staged.
-fn multiply(sums: Sums, lane: u32) -> Sums {
-    let row = lane % ROW_LANES;
-    let vector = lane / ROW_LANES;
+fn multiply(sums: Sums, lane: Lane) -> Sums {
+    let row = lane.index % ROW_LANES;
+    let vector = lane.index / ROW_LANES;
     var own = sums;
     for (var quad = 0u; quad < QUADS; quad += 1u) {
         let left = four_vectors(quad, vector);
@@ -30,9 +30,9 @@ fn multiply(sums: Sums, lane: u32) -> Sums {
 }
 
 // Writes the sums of a tile that starts at row `row` of the launch and at vector `vector`.
-fn store_sums(sums: Sums, lane: u32, slice: u32, row: u32, vector: u32) {
-    let top = row + lane % ROW_LANES * 4u;
-    let left = vector + lane / ROW_LANES;
+fn store_sums(sums: Sums, lane: Lane, slice: u32, row: u32, vector: u32) {
+    let top = row + lane.index % ROW_LANES * 4u;
+    let left = vector + lane.index / ROW_LANES;
     store_block(sums.upper_left, slice, top, left);
     store_block(sums.upper_right, slice, top, left + VECTORS / 2u);
     store_block(sums.lower_left, slice, top + ROWS / 2u, left);

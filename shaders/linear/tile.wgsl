@@ -6,6 +6,11 @@
 // lane then adds up its own LANE_ROWS x LANE_VECTORS products.
 // Expects: override WORKGROUP = ROWS * RUNS; const ROWS, VECTORS, RUNS, powers of two with
 // 2 * RUNS <= 16 <= VECTORS <= ROWS; a part that says what a lane's share is (lane_*.wgsl).
+// Sibling: matrix_tile.wgsl.
+
+struct Lane {
+    @builtin(local_invocation_index) index: u32,
+}
 
 const QUADS: u32 = 2u * RUNS;
 const ROW_LANES: u32 = ROWS / LANE_ROWS;

@@ -2,6 +2,42 @@
 
 use crate::{Error, Result};
 
+/// Element type of a cooperative matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub enum MatrixElement {
+    /// IEEE half precision.
+    F16,
+    /// IEEE single precision.
+    F32,
+    /// Signed 32-bit integers.
+    I32,
+    /// Unsigned 32-bit integers.
+    U32,
+}
+
+/// A product that a subgroup can do at once: `C [m, n] += A [m, k] B [k, n]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct MatrixShape {
+    /// Rows of A and C.
+    pub m: u32,
+    /// Columns of B and C.
+    pub n: u32,
+    /// Columns of A, rows of B.
+    pub k: u32,
+    /// Element type of A and B.
+    pub input: MatrixElement,
+    /// Element type of C.
+    pub output: MatrixElement,
+}
+
+impl MatrixShape {
+    /// The one that kernels use: 16 x 16 x 16, f16 in, f32 sums.
+    pub const HALVES: Self =
+        Self { m: 16, n: 16, k: 16, input: MatrixElement::F16, output: MatrixElement::F32 };
+}
+
 /// A device's features and limits as plain data.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -14,6 +50,9 @@ pub struct Caps {
     pub subgroup_min: u32,
     /// Largest subgroup that a shader may meet; 0 when unknown.
     pub subgroup_max: u32,
+    /// Products of cooperative matrices that shaders may ask a subgroup for; empty where shaders
+    /// may not use them.
+    pub matrices: Vec<MatrixShape>,
     /// Bytes of the largest storage binding.
     pub max_binding_bytes: u64,
     /// Bytes of the largest buffer.
@@ -38,6 +77,7 @@ impl Caps {
             subgroups: false,
             subgroup_min: 0,
             subgroup_max: 0,
+            matrices: Vec::new(),
             max_binding_bytes: 128 << 20,
             max_buffer_bytes: 256 << 20,
             max_storage_buffers: 8,
@@ -47,6 +87,19 @@ impl Caps {
             storage_alignment: 256,
         }
     }
+
+    /// Whether the kernels' cooperative matrices can be used: [`MatrixShape::HALVES`], f16
+    /// arithmetic, and subgroups that always have [`Caps::MATRIX_LANES`] lanes.
+    pub fn has_matrices(&self) -> bool {
+        let lanes = Self::MATRIX_LANES;
+        self.matrices.contains(&MatrixShape::HALVES)
+            && self.f16
+            && self.subgroups
+            && (self.subgroup_min, self.subgroup_max) == (lanes, lanes)
+    }
+
+    /// Lanes of the subgroups that kernels with cooperative matrices are made for.
+    pub const MATRIX_LANES: u32 = 32;
 
     /// Bytes that fit one storage binding, whichever limit is smaller.
     ///
@@ -71,6 +124,8 @@ pub struct Needs {
     pub f16: bool,
     /// Subgroup operations.
     pub subgroups: bool,
+    /// Cooperative matrices, see [`Caps::has_matrices`].
+    pub matrix: bool,
     /// Bytes of workgroup memory.
     pub workgroup_bytes: u32,
     /// Invocations of one workgroup.
@@ -91,6 +146,10 @@ impl Needs {
         let flags = [
             (self.f16 && !caps.f16, "f16 arithmetic"),
             (self.subgroups && !caps.subgroups, "subgroup operations"),
+            (
+                self.matrix && !caps.has_matrices(),
+                "cooperative matrices of 16 x 16 x 16, f16 to f32, by subgroups of 32 lanes",
+            ),
         ];
         if let Some((_, name)) = flags.iter().find(|(missing, _)| *missing) {
             return Err(Error::unsupported(kernel, format!("the device has no {name}")));
@@ -127,9 +186,31 @@ mod tests {
         let message = |needs: Needs| needs.check("k", &caps).unwrap_err().to_string();
         assert!(message(Needs { f16: true, ..fits }).contains("no f16"));
         assert!(message(Needs { subgroups: true, ..fits }).contains("no subgroup"));
+        assert!(message(Needs { matrix: true, ..fits }).contains("no cooperative matrices"));
         assert!(message(Needs { invocations: 257, ..fits }).contains("257 invocations"));
         let large = Needs { binding_bytes: (128 << 20) + 4, ..fits };
         assert!(matches!(large.check("k", &caps), Err(Error::BindingTooLarge { .. })));
+    }
+
+    #[test]
+    fn matrices_need_their_shape_and_their_subgroups() {
+        let caps = Caps {
+            f16: true,
+            subgroups: true,
+            subgroup_min: 32,
+            subgroup_max: 32,
+            matrices: vec![MatrixShape { n: 8, ..MatrixShape::HALVES }, MatrixShape::HALVES],
+            ..Caps::webgpu()
+        };
+        assert!(caps.has_matrices());
+        let without = [
+            Caps { matrices: vec![caps.matrices[0]], ..caps.clone() },
+            Caps { f16: false, ..caps.clone() },
+            Caps { subgroups: false, ..caps.clone() },
+            Caps { subgroup_min: 16, ..caps.clone() },
+            Caps { subgroup_max: 64, ..caps.clone() },
+        ];
+        assert!(!without.iter().any(Caps::has_matrices));
     }
 
     #[test]

@@ -14,6 +14,14 @@ pub enum Dialect {
     Standard,
 }
 
+impl Dialect {
+    /// Why front ends of this dialect cannot read a shader with such needs; `None` where they can.
+    pub fn obstacle(self, needs: &Needs) -> Option<&'static str> {
+        let extends = self == Self::Standard && needs.matrix;
+        extends.then_some("cooperative matrices are naga's own extension of WGSL")
+    }
+}
+
 /// A composed shader and where each of its lines came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -51,6 +59,10 @@ pub(super) fn compose(shader: &Shader, needs: &Needs, dialect: Dialect) -> Sourc
     }
     if needs.subgroups && dialect == Dialect::Standard {
         text.push_str("enable subgroups;\n");
+    }
+    // Whoever reads the standard dialect cannot read the rest either, see `Dialect::obstacle`.
+    if needs.matrix && dialect == Dialect::Naga {
+        text.push_str("enable wgpu_cooperative_matrix;\n");
     }
     text.push_str(&shader.preamble);
     if !text.is_empty() && !text.ends_with('\n') {
@@ -93,6 +105,7 @@ mod tests {
             Needs::default(),
             Needs { f16: true, ..Needs::default() },
             Needs { subgroups: true, ..Needs::default() },
+            Needs { matrix: true, ..Needs::default() },
         ] {
             for dialect in [Dialect::Naga, Dialect::Standard] {
                 let source = compose(&shader(), &needs, dialect);

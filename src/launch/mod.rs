@@ -17,7 +17,7 @@ mod shard;
 mod traffic;
 
 pub use binding::{Access, Binding, Operand, Scratch};
-pub use caps::{Caps, Needs};
+pub use caps::{Caps, MatrixElement, MatrixShape, Needs};
 pub use compose::{Dialect, Source};
 pub use grid::linear_grid;
 pub use key::StableHash;
@@ -189,6 +189,18 @@ pub enum Masks {
     Hidden,
 }
 
+/// By which kernels any-precision weights are multiplied with vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Route {
+    /// `gemv_bitplane`: each weight is decoded once; for up to 8 vectors.
+    Gemv,
+    /// `gemm_bitplane`: each weight is decoded once for every tile of vectors.
+    Gemm,
+    /// `dequantize_bitplane` into scratch memory, then `gemm`.
+    Dense,
+}
+
 /// Choices that change speed and never results beyond rounding; `None` means the default.
 ///
 /// Each kernel says in its documentation which knobs it has; it ignores the others.
@@ -210,6 +222,10 @@ pub struct Knobs {
     pub slices: Option<u32>,
     /// How the masks of bit selections are written.
     pub masks: Option<Masks>,
+    /// Whether products are made by cooperative matrices; by default where the device lists them.
+    pub matrix: Option<bool>,
+    /// By which kernels weights and vectors are multiplied.
+    pub route: Option<Route>,
 }
 
 impl Knobs {
@@ -222,10 +238,17 @@ impl Knobs {
         unroll: None,
         slices: None,
         masks: None,
+        matrix: None,
+        route: None,
     };
 
     /// The variant that every device can run.
     pub fn baseline() -> Self {
-        Self { reduce: Some(Reduce::Workgroup), lookup: Some(Lookup::Single), ..Self::DEFAULT }
+        Self {
+            reduce: Some(Reduce::Workgroup),
+            lookup: Some(Lookup::Single),
+            matrix: Some(false),
+            ..Self::DEFAULT
+        }
     }
 }

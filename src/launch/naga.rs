@@ -1,7 +1,7 @@
 //! Reading a launch with naga: validation with errors at part and line, the bindings as the
 //! shader really declares them, and the text that each platform's compiler gets.
 
-use super::{Access, Dialect, Launch};
+use super::{Access, Dialect, Launch, Needs};
 use crate::{Error, Result};
 use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -21,12 +21,19 @@ pub enum Target {
 impl Target {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::SpirV, Self::Msl, Self::Hlsl];
+
+    /// Why naga cannot write a shader with such needs there; `None` where it can.
+    pub fn obstacle(self, needs: &Needs) -> Option<&'static str> {
+        let without = self == Self::Hlsl && needs.matrix;
+        without.then_some("naga writes no cooperative matrices in HLSL")
+    }
 }
 
 /// A launch's shader, parsed and validated, with its override values applied.
 pub struct Parsed {
     module: Module,
     info: ModuleInfo,
+    needs: Needs,
     entry: &'static str,
 }
 
@@ -49,6 +56,7 @@ impl Launch {
         let mut capabilities = Capabilities::default() | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         capabilities.set(Capabilities::SHADER_FLOAT16, self.needs.f16);
         capabilities.set(Capabilities::SUBGROUP, self.needs.subgroups);
+        capabilities.set(Capabilities::COOPERATIVE_MATRIX, self.needs.matrix);
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         let info = validator.validate(&module).map_err(|e| {
             let line = e.location(source.text()).map_or(1, |at| at.line_number as usize);
@@ -65,7 +73,7 @@ impl Launch {
             process_overrides(&module, &info, Some((ShaderStage::Compute, entry)), &constants)
                 .map(|(module, info)| (module.into_owned(), info.into_owned()))
                 .map_err(|e| failed(1, e.to_string()))?;
-        Ok(Parsed { module, info, entry })
+        Ok(Parsed { module, info, needs: self.needs, entry })
     }
 }
 
@@ -114,6 +122,9 @@ impl Parsed {
             line: 0,
             message,
         };
+        if let Some(why) = target.obstacle(&self.needs) {
+            return Err(failed(why.to_owned()));
+        }
         let stage = ShaderStage::Compute;
         let entry = self.entry.to_owned();
         match target {

@@ -12,6 +12,7 @@ pub mod dequantize_vector;
 #[cfg(feature = "safetensors")]
 pub mod file;
 mod fuse;
+pub mod gemm;
 pub mod gemm_bitplane;
 mod gemv;
 pub mod gemv_bitplane;
@@ -21,6 +22,7 @@ pub mod hessian_update;
 mod layer;
 mod layout;
 mod lnq;
+pub mod matmul_bitplane;
 mod parallel;
 mod planes;
 mod product;
@@ -39,6 +41,7 @@ pub use arithmetic::Arithmetic;
 pub use dequantize_bitplane::DequantizeBitplane;
 pub use dequantize_vector::DequantizeVector;
 pub use fuse::Fused;
+pub use gemm::Gemm;
 pub use gemm_bitplane::GemmBitplane;
 pub use gemv_bitplane::GemvBitplane;
 pub use gemv_vector::GemvVector;
@@ -50,6 +53,7 @@ pub use lnq::{
     LabelStep, Lnq, LnqOptions, LnqReport, LnqStep, Phase, Precision, lnq, lnq_from,
     lnq_with_progress, objectives, round_with_feedback,
 };
+pub use matmul_bitplane::MatmulBitplane;
 pub use quantize::{
     Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,
 };

@@ -2,6 +2,7 @@
 
 use super::Expected;
 use super::bitplane::{generator, uniform};
+use crate::launch::{Caps, Knobs, Reduce};
 use crate::linear::Activation;
 use half::f16;
 
@@ -59,6 +60,25 @@ impl Input {
         }
         x
     }
+}
+
+/// The variants of a product in tiles: by lanes, unless matrices are insisted on, and by cooperative
+/// matrices where the factors are `halves`, the shape is not one for lanes, and the device has them.
+pub(super) fn by_lanes_and_matrices(
+    knobs: Knobs,
+    halves: bool,
+    caps: &Caps,
+) -> Vec<(&'static str, Knobs)> {
+    let with = |matrix| Knobs { reduce: Some(Reduce::Workgroup), matrix: Some(matrix), ..knobs };
+    let shaped = knobs.workgroup.is_some() && knobs.matrix != Some(true);
+    let mut all = Vec::new();
+    if knobs.matrix != Some(true) {
+        all.push(("baseline", with(false)));
+    }
+    if halves && !shaped && caps.has_matrices() {
+        all.push(("matrix", with(true)));
+    }
+    all
 }
 
 /// The share of its condition by which a sum may be off after `depth` roundings one after another.

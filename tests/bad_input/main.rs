@@ -3,6 +3,7 @@
 //! What needs no real device runs on wgpu's `noop` device. No handler of uncaptured errors is
 //! installed anywhere, so an error that escapes this crate's scopes panics, as wgpu's default is.
 
+mod dense;
 #[path = "../fixtures/device.rs"]
 mod device;
 #[path = "../fixtures/layers.rs"]

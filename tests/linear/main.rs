@@ -5,6 +5,7 @@ mod dequantize;
 #[path = "../fixtures/device.rs"]
 mod device;
 mod fuse;
+mod matmul;
 #[path = "../fixtures/matrix.rs"]
 mod matrix;
 mod plans;

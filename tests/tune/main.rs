@@ -6,6 +6,7 @@ mod cache;
 #[path = "../fixtures/device.rs"]
 mod device;
 mod files;
+mod routes;
 mod timing;
 
 use fewbytes::launch::Reduce;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::device::open;
 
 /// As short as a measurement can be: which candidate wins is of no interest here.
-fn hasty() -> TuneOptions {
+pub(super) fn hasty() -> TuneOptions {
     let screen = measure::Options {
         min_pass: Duration::from_micros(1),
         max_dispatches: 4,

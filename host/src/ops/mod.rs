@@ -4,11 +4,13 @@
 mod bitplane_weights;
 pub mod dequantize_bitplane;
 pub mod dequantize_vector;
+pub mod gemm;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 pub mod gemv_vector;
 pub mod hessian;
 pub mod hessian_update;
+pub mod matmul_bitplane;
 mod products;
 pub mod stream_copy;
 pub mod stream_read;

@@ -1,5 +1,5 @@
 //! Products planned and bound at every width that was uploaded: what the ops of
-//! `gemv_bitplane` and `gemm_bitplane` have in common.
+//! `gemv_bitplane`, `gemm_bitplane` and `matmul_bitplane` have in common.
 
 use super::BitplaneWeights;
 use crate::{Arg, Context, View};
@@ -53,7 +53,7 @@ impl Plan {
     }
 
     /// Bytes of scratch memory that [`Plan::bind_with`] and [`Plan::record_with`] want, over all
-    /// widths; 0 unless the columns are sliced.
+    /// widths; 0 unless the columns are sliced or the weights made dense.
     pub fn scratch_bytes(&self) -> u64 {
         self.widths.iter().map(|(_, plan)| plan.scratch_bytes()).max().unwrap_or(0)
     }

@@ -24,7 +24,8 @@ pub(super) struct Choice {
 
 impl Choice {
     pub(super) fn new(spec: &GemmBitplane, caps: &Caps, knobs: &Knobs) -> Result<Self> {
-        let tile = Tile::new(NAME, caps, knobs, spec.batch)?;
+        let halves = spec.activation == Activation::F16 && spec.layout.table() == TableElement::F16;
+        let tile = Tile::new(NAME, caps, knobs, spec.batch, halves)?;
         let (slices, slice_words) = slices(NAME, &spec.layout, knobs)?;
         Ok(Self {
             tile,
@@ -39,18 +40,21 @@ impl Choice {
     /// How the product is computed.
     pub(super) fn form(&self, spec: &GemmBitplane) -> Form {
         Form {
-            variant: match self.lookup {
-                Lookup::Single => "baseline",
-                Lookup::Half => "baseline half",
-                Lookup::Pair => "baseline pair",
-                Lookup::Storage => "baseline storage",
+            variant: match (self.tile.matrix(), self.lookup) {
+                (false, Lookup::Single) => "baseline",
+                (false, Lookup::Half) => "baseline half",
+                (false, Lookup::Pair) => "baseline pair",
+                (false, Lookup::Storage) => "baseline storage",
+                (true, Lookup::Single) => "matrix",
+                (true, Lookup::Half) => "matrix half",
+                (true, Lookup::Pair) => "matrix pair",
+                (true, Lookup::Storage) => "matrix storage",
             },
             shader: self.shader(spec),
             needs: Needs {
-                f16: self.lookup == Lookup::Half,
+                f16: self.lookup == Lookup::Half || self.tile.matrix(),
                 workgroup_bytes: workgroup_bytes(self.lookup, self.tile, spec.bits),
-                invocations: self.tile.workgroup(),
-                ..Needs::default()
+                ..self.tile.needs()
             },
             workgroup: self.tile.workgroup(),
             rows: self.tile.rows(),
@@ -92,7 +96,7 @@ impl Choice {
 }
 
 fn workgroup_bytes(lookup: Lookup, tile: Tile, bits: u8) -> u32 {
-    lookup_bytes(lookup, tile.rows(), bits) + tile.bytes()
+    lookup_bytes(lookup, tile.rows(), bits) + tile.needs().workgroup_bytes
 }
 
 fn lookup(spec: &GemmBitplane, caps: &Caps, knobs: &Knobs, tile: Tile) -> Result<Lookup> {

@@ -32,7 +32,12 @@
 //! storage memory; one slice.
 //!
 //! Variants are named by lookup, `baseline` being single lookups and `baseline storage` those that
-//! fit anywhere: no feature, default limits. Source: "Any-Precision LLM", arXiv 2402.10517; the
+//! fit anywhere: no feature, default limits. `matrix` in place of `baseline`, the default for tables
+//! and activations of f16 where [`Caps::has_matrices`], decodes the tile to f16 and multiplies it by
+//! cooperative matrices of 16 x 16 with sums of f32, in whatever order the device adds sixteen
+//! columns. **`matrix` has not run on any device yet**: its text is validated and written as SPIR-V
+//! and MSL, its indices are tested on the CPU. Its workgroups are 2 or 4 lanes for each row (128 for
+//! 64 rows by default); knob `matrix` turns it off or insists on it. Source: "Any-Precision LLM", arXiv 2402.10517; the
 //! kernels are our own.
 
 mod choice;
@@ -40,6 +45,7 @@ mod reference;
 
 pub use reference::{Product, reference};
 
+use super::tile::Tile;
 use super::{Activation, BitplaneLayout, product};
 use crate::Result;
 use crate::launch::{Caps, Knobs, Launch, Lookup, Masks, Spec};
@@ -94,6 +100,11 @@ impl GemmBitplane {
         self.layout.cols().saturating_mul(self.batch)
     }
 
+    /// Whether weights and bias are those of the layer.
+    pub(super) fn check(&self) -> Result<()> {
+        self.product().check()
+    }
+
     fn product(&self) -> product::Product<'_> {
         let Self { ref layout, bits, batch, activation, bias } = *self;
         product::Product { kernel: NAME, layout, bits, batch, activation, bias }
@@ -106,18 +117,16 @@ impl Spec for GemmBitplane {
     }
 
     fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
-        self.product().check()?;
+        self.check()?;
         if self.batch == 0 {
             return Ok(Vec::new());
         }
         self.product().launches(caps, &choice::Choice::new(self, caps, knobs)?.form(self))
     }
 
-    fn candidates(&self, _caps: &Caps) -> Vec<Knobs> {
+    fn candidates(&self, caps: &Caps) -> Vec<Knobs> {
         let mut all = vec![Knobs::DEFAULT];
-        let shapes = [(32, 32), (32, 64), (64, 64), (64, 128), (64, 256), (128, 128), (128, 256)];
-        for (rows, workgroup) in shapes {
-            let shape = Knobs { rows: Some(rows), workgroup: Some(workgroup), ..Knobs::DEFAULT };
+        for shape in Tile::candidates(caps) {
             for lookup in [Lookup::Single, Lookup::Half, Lookup::Pair, Lookup::Storage] {
                 for masks in [Masks::Constant, Masks::Hidden] {
                     all.push(Knobs { lookup: Some(lookup), masks: Some(masks), ..shape });

@@ -148,11 +148,9 @@ impl HessianUpdate {
         };
         let bindings: &[Binding] = if self.weighted { &WEIGHTED } else { &ALIKE };
         let needs = Needs {
-            workgroup_bytes: tile.bytes(),
-            invocations: tile.workgroup(),
             storage_buffers: bindings.len() as u32 - 1,
             binding_bytes: largest(&operands),
-            ..Needs::default()
+            ..tile.needs()
         };
         needs.check(NAME, caps)?;
         let tiles = piece.len() as u64;
@@ -211,7 +209,8 @@ impl Spec for HessianUpdate {
             return Ok(Vec::new());
         }
         let square = Knobs { workgroup: knobs.workgroup, ..Knobs::DEFAULT };
-        let tile = Tile::new(NAME, caps, &Knobs { rows: Some(SIDE as u32), ..square }, SIDE)?;
+        let tile =
+            Tile::new(NAME, caps, &Knobs { rows: Some(SIDE as u32), ..square }, SIDE, false)?;
         let [x_bytes, s_bytes] = self.token_bytes();
         let limit = caps.bindable_bytes();
         let most = shard_rows("x", self.tokens, x_bytes, 0, limit)?.min(shard_rows(

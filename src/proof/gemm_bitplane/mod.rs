@@ -5,9 +5,9 @@ mod table;
 pub(super) use table::cases;
 
 use super::bitplane::{Random, Squeeze, Values, stored, weight_tensors};
-use super::products::{Input, Judge, gamma};
+use super::products::{Input, Judge, by_lanes_and_matrices, gamma};
 use super::{Case, Output, Proof, Tensor};
-use crate::launch::{Caps, Knobs, Lookup, Reduce, Spec as _};
+use crate::launch::{Caps, Knobs, Lookup, Spec as _};
 use crate::linear::gemm_bitplane::{BIAS, NAME, X, Y, reference};
 use crate::linear::{Activation, BitplaneLayout, GemmBitplane, TableElement};
 use crate::{Error, Result};
@@ -69,6 +69,9 @@ impl Case for GemmCase {
             name += &format!(" {:?}", self.squeeze);
         }
         let Knobs { workgroup, rows, lookup, slices, masks, .. } = self.knobs;
+        if self.knobs.matrix == Some(true) {
+            name += " matrices";
+        }
         let knobs = [
             workgroup.map(|lanes| format!("{lanes} lanes")),
             rows.map(|rows| format!("{rows} rows")),
@@ -86,7 +89,8 @@ impl Case for GemmCase {
         if self.knobs.lookup == Some(Lookup::Half) && !caps.f16 {
             return Vec::new();
         }
-        vec![("baseline", Knobs { reduce: Some(Reduce::Workgroup), ..self.knobs })]
+        let halves = self.activation == Activation::F16 && self.table == TableElement::F16;
+        by_lanes_and_matrices(self.knobs, halves, caps)
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {

@@ -1,0 +1,91 @@
+//! Products of many vectors: which rows, and how fast they are in operations.
+
+use crate::report::{Device, Figure};
+use crate::rows::{Extent, Row, Work, layout};
+use crate::table::table;
+use anyhow::Result;
+use fewbytes::launch::{Caps, Knobs, Route};
+use fewbytes::linear::gemm::Block;
+use fewbytes::linear::{Activation, Gemm, MatmulBitplane};
+
+/// Width of the any-precision weights.
+const BITS: u8 = 4;
+const SHAPES: [(usize, usize); 2] = [(4096, 4096), (14336, 4096)];
+const BATCHES: [usize; 4] = [16, 64, 256, 1024];
+/// Small enough for a CPU that plays a GPU.
+const SOFTWARE_SHAPES: [(usize, usize); 1] = [(256, 256)];
+
+/// Every route of the product with any-precision weights, and dense matrices, side by side.
+pub(crate) fn rows(caps: &Caps, extent: Extent) -> Result<Vec<Row>> {
+    let shapes = match (extent.software, extent.quick) {
+        (true, _) => &SOFTWARE_SHAPES[..],
+        (false, true) => &SHAPES[..1],
+        (false, false) => &SHAPES[..],
+    };
+    let batches = match (extent.software, extent.quick) {
+        (true, _) => &BATCHES[..1],
+        (false, true) => &BATCHES[1..3],
+        (false, false) => &BATCHES[..],
+    };
+    let mut all = Vec::new();
+    for (&(rows, cols), &batch) in shapes.iter().flat_map(|s| batches.iter().map(move |b| (s, b))) {
+        let layout = layout(rows, cols, caps)?;
+        // The default is one of the others, and what a tuner starts from.
+        for route in [None, Some(Route::Gemm), Some(Route::Dense)] {
+            let activation = Activation::F16;
+            let new = MatmulBitplane::new(layout.clone(), BITS, batch);
+            let work = Work::Matmul(MatmulBitplane { activation, ..new });
+            let setting = format!("{BITS} bits f16, {batch} vectors");
+            let knobs = Knobs { route, ..Knobs::DEFAULT };
+            all.push(Row { knobs, ..Row::new(work, (rows, cols), setting) });
+        }
+        for element in [Activation::F16, Activation::F32] {
+            let block = |cols| Block::packed(element, cols);
+            let (w, x, y) = (block(cols), block(cols), block(rows));
+            let work = Work::Gemm(Gemm { w, x, y, ..Gemm::new(batch, rows, cols) });
+            let setting = format!("{} {batch} vectors", element.name());
+            all.push(Row::new(work, (rows, cols), setting));
+        }
+    }
+    Ok(all)
+}
+
+/// Operations a second of the rows that are bound by arithmetic, or nothing where there are none.
+pub(crate) fn text(device: &Device) -> String {
+    let mut rows = table(&["kernel", "shape", "setting", "variant", "us", "TFLOP/s"], 4);
+    let many = device.figures.iter().filter(|figure| is_many(figure)).collect::<Vec<_>>();
+    for figure in &many {
+        let ns = figure.timing.dispatch_ns.median;
+        rows.add_row(vec![
+            figure.kernel.clone(),
+            figure.shape.clone(),
+            figure.setting.clone(),
+            figure.label(),
+            crate::table::microseconds(ns),
+            format!("{:.2}", figure.flops as f64 / ns / 1e3),
+        ]);
+    }
+    if many.is_empty() { String::new() } else { format!("{}\n", rows.trim_fmt()) }
+}
+
+/// More operations a byte than any device's memory asks for.
+fn is_many(figure: &Figure) -> bool {
+    figure.flops > 16 * figure.bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::report;
+
+    #[test]
+    fn operations_are_told_of_rows_that_arithmetic_binds() {
+        let mut device = report(&[("16 vectors", 5.0), ("1 vector", 5.0)]).devices.remove(0);
+        assert!(text(&device).is_empty());
+        // 1e8 operations in 5 us.
+        device.figures[0].flops = 100_000_000;
+        let text = text(&device);
+        assert!(text.contains("16 vectors") && text.contains("20.00"), "{text}");
+        assert!(!text.contains("1 vector "), "{text}");
+    }
+}
