@@ -156,13 +156,17 @@ fn kernels(criterion: &mut Criterion) {
     group.finish();
 
     let mut group = criterion.benchmark_group("matmul_bitplane");
-    for &batch in batches {
+    let shapes: &[usize] = if software { &[rows] } else { &[rows, 14336] };
+    for (&rows, &batch) in shapes.iter().flat_map(|rows| batches.iter().map(move |b| (rows, b))) {
+        let shape = BitplaneShape { rows, ..shape };
+        let table = TableElement::F16;
+        let layout = BitplaneLayout::for_shape(shape, &[4], table, false, 4, ctx.caps());
+        let spec = MatmulBitplane::new(layout.expect("a layout"), 4, batch);
+        let spec = MatmulBitplane { activation: Activation::F16, ..spec };
         for route in [Route::Gemm, Route::Dense] {
-            let activation = Activation::F16;
-            let spec = MatmulBitplane::new(layout.clone(), 4, batch);
             let knobs = Knobs { route: Some(route), ..plain };
-            let id = BenchmarkId::new(format!("{route:?} {batch} vectors"), 4);
-            row(&mut group, &ctx, id, &MatmulBitplane { activation, ..spec }, &knobs);
+            let id = BenchmarkId::new(format!("{route:?} {batch} vectors"), rows);
+            row(&mut group, &ctx, id, &spec, &knobs);
         }
     }
     group.finish();

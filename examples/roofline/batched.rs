@@ -62,10 +62,16 @@ pub(crate) fn text(device: &Device) -> String {
             figure.setting.clone(),
             figure.label(),
             crate::table::microseconds(ns),
-            format!("{:.2}", figure.flops as f64 / ns / 1e3),
+            teraflops(figure.flops as f64 / ns / 1e3),
         ]);
     }
     if many.is_empty() { String::new() } else { format!("{}\n", rows.trim_fmt()) }
+}
+
+/// Digits that mean something, on a software adapter too.
+fn teraflops(per_second: f64) -> String {
+    let digits = if per_second < 1.0 { 4 } else { 2 };
+    format!("{per_second:.digits$}")
 }
 
 /// More operations a byte than any device's memory asks for.

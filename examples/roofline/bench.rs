@@ -39,12 +39,13 @@ impl<'a> Bench<'a> {
     /// has risen: from here on nothing makes it wait.
     pub(crate) fn new(
         ctx: &'a Context,
+        adapter: &wgpu::Adapter,
         extent: Extent,
         rows: &[Row],
         bar: &'a ProgressBar,
         published: Option<&'a Published>,
     ) -> Result<Self> {
-        let contexts = Contexts::new(ctx, rows)?;
+        let contexts = Contexts::new(ctx, adapter, rows)?;
         bar.set_message("compiling");
         compile(&contexts, rows, bar);
         let mut probe = Probe::new(ctx, Probe::WAKE_UP).context("cannot compile the probe")?;

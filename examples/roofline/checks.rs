@@ -2,7 +2,7 @@
 
 use crate::rows::Row;
 use anyhow::Result;
-use fewbytes_wgpu::Context;
+use fewbytes_wgpu::{Context, Features, wgpu};
 use serde::{Deserialize, Serialize};
 
 /// What the compiler puts into a shader besides the kernel.
@@ -38,12 +38,13 @@ pub(crate) struct Contexts<'a> {
 }
 
 impl<'a> Contexts<'a> {
-    pub(crate) fn new(ctx: &'a Context, rows: &[Row]) -> Result<Self> {
+    /// The contexts that rows want besides `ctx`, which was opened on `adapter`.
+    pub(crate) fn new(ctx: &'a Context, adapter: &wgpu::Adapter, rows: &[Row]) -> Result<Self> {
         let mut others = Vec::new();
         for checks in [Checks::Unchecked, Checks::LoopGuard, Checks::ZeroedMemory] {
             if rows.iter().any(|row| row.checks == checks) {
                 let twin = Context::new(ctx.device(), ctx.queue())?;
-                others.push((checks, with(twin, checks)));
+                others.push((checks, with(twin.with_matrices_of(adapter), checks)));
             }
         }
         Ok(Self { bounds: ctx, others })
@@ -64,5 +65,17 @@ fn with(ctx: Context, checks: Checks) -> Context {
         Checks::Unchecked => unsafe { ctx.trust_sizes() },
         Checks::LoopGuard => ctx.with_loop_guard(),
         Checks::ZeroedMemory => ctx.with_zeroed_workgroup_memory(),
+    }
+}
+
+/// How a device is opened; the user asked for it on the command line where it is experimental.
+#[allow(unsafe_code)]
+pub(crate) fn features(experimental: bool) -> Features {
+    if experimental {
+        // SAFETY: nothing runs but the kernels, on tensors made from their own operands; that wgpu
+        // and the driver do right by them is what the user accepted.
+        Features::Experimental(unsafe { wgpu::ExperimentalFeatures::enabled() })
+    } else {
+        Features::Full
     }
 }

@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result};
 use bench::Bench;
 use clap::Parser;
 use fewbytes_wgpu::tune::TuneCache;
-use fewbytes_wgpu::{Context, Features, adapters, describe, wgpu};
+use fewbytes_wgpu::{Context, adapters, describe, wgpu};
 use options::Cli;
 use published::Published;
 use report::{Device, Report};
@@ -89,7 +89,7 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
     let (mut any, mut complete) = (false, true);
     for adapter in chosen {
         let name = describe(&adapter.get_info());
-        let ctx = pollster::block_on(Context::open_on(adapter, Features::Full))
+        let ctx = pollster::block_on(Context::open_on(adapter, checks::features(cli.experimental)))
             .with_context(|| format!("cannot open {name}"))?;
         let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
         let extent = Extent {
@@ -114,7 +114,7 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
         }
         let beside = (cli.published || published.fits(&ctx.info().name)).then_some(&published);
         let cache = cli.tune.then_some(&mut cache);
-        let (device, tuned) = measured(&ctx, extent, rows, cache, beside)?;
+        let (device, tuned) = measured(&ctx, adapter, extent, rows, cache, beside)?;
         if !tuned.is_empty() {
             println!("{}", tune::text(&tuned));
         }
@@ -152,6 +152,7 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
 /// there is a cache to put them into.
 fn measured(
     ctx: &Context,
+    adapter: &wgpu::Adapter,
     extent: Extent,
     mut rows: Vec<Row>,
     cache: Option<&mut TuneCache>,
@@ -160,7 +161,7 @@ fn measured(
     let turns = if cache.is_some() { 3 } else { 2 };
     let bar = bench::progress(turns * rows.len() as u64 + 2);
     let run = || -> Result<_> {
-        let mut bench = Bench::new(ctx, extent, &rows, &bar, published)?;
+        let mut bench = Bench::new(ctx, adapter, extent, &rows, &bar, published)?;
         let mut device = bench.streams()?;
         let mut tuned = Vec::new();
         if let Some(cache) = cache {

@@ -43,6 +43,10 @@ pub(crate) struct Cli {
     /// they are in a full run anyhow
     #[arg(long)]
     pub(crate) forms: bool,
+    /// Uses cooperative matrices where the adapter lists them: wgpu calls them experimental and does
+    /// not vouch for what a bug there does
+    #[arg(long)]
+    pub(crate) experimental: bool,
     /// Shows published times of other kernels whatever the adapter, not only on the one they are of
     #[arg(long)]
     pub(crate) published: bool,
