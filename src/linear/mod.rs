@@ -16,6 +16,12 @@ mod hessian;
 mod layer;
 mod layout;
 mod lnq;
+pub mod lnq_descent;
+pub mod lnq_gram;
+mod lnq_layout;
+pub mod lnq_objective;
+pub mod lnq_product;
+pub mod lnq_table;
 mod parallel;
 mod planes;
 mod product;
@@ -37,9 +43,15 @@ pub use hessian::{Hessian, HessianAccumulator};
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;
 pub use lnq::{
-    LabelStep, Lnq, LnqOptions, LnqReport, LnqStep, Phase, Precision, lnq, lnq_from,
+    LabelStep, Lnq, LnqJob, LnqOptions, LnqReport, LnqStep, Phase, Precision, lnq, lnq_from,
     lnq_with_progress, objectives, round_with_feedback,
 };
+pub use lnq_descent::LnqDescent;
+pub use lnq_gram::LnqGram;
+pub use lnq_layout::{HessianPiece, LnqLayout, Panel};
+pub use lnq_objective::LnqObjective;
+pub use lnq_product::LnqProduct;
+pub use lnq_table::LnqTable;
 pub use quantize::{
     Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,
 };

@@ -9,6 +9,12 @@ mod check;
 mod dequantize_bitplane;
 mod gemm_bitplane;
 mod gemv_bitplane;
+mod lnq;
+mod lnq_descent;
+mod lnq_gram;
+mod lnq_objective;
+mod lnq_product;
+mod lnq_table;
 mod products;
 mod stream;
 mod sum_slices;
@@ -106,6 +112,11 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(gemm_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(sum_slices::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_product::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_descent::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_gram::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_table::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_objective::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }
