@@ -5,6 +5,7 @@ mod bitplane_weights;
 pub mod dequantize_bitplane;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
+pub mod lnq;
 mod products;
 pub mod stream_copy;
 pub mod stream_read;
