@@ -11,7 +11,8 @@ use criterion::{
 };
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
-    SumSlices, TableElement,
+    LnqDescent, LnqGram, LnqLayout, LnqObjective, LnqProduct, LnqTable, Panel, SumSlices,
+    TableElement,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -24,7 +25,7 @@ fn row(
     group: &mut BenchmarkGroup<'_, WallTime>,
     ctx: &Context,
     id: BenchmarkId,
-    spec: &impl Spec,
+    spec: &(impl Spec + ?Sized),
     knobs: &Knobs,
 ) {
     let launches = spec.launches(ctx.caps(), knobs).expect("launches");
@@ -100,6 +101,25 @@ fn kernels(criterion: &mut Criterion) {
             let spec = GemmBitplane::new(layout.clone(), bits, batch);
             let id = BenchmarkId::new(format!("{batch} vectors"), bits);
             row(&mut group, &ctx, id, &spec, &plain);
+        }
+    }
+    group.finish();
+
+    // The half steps of LNQ: a panel's product and visits, the sums and the tables of all rows.
+    let mut group = criterion.benchmark_group("lnq");
+    for bits in [2, 4] {
+        let layout = LnqLayout { rows, cols, bits };
+        let pieces = layout.pieces(ctx.caps()).expect("pieces");
+        let panel = Panel::all(&pieces, 512)[0];
+        let mut one = |name: &str, spec: &dyn Spec| {
+            row(&mut group, &ctx, BenchmarkId::new(name, bits), spec, &plain);
+        };
+        one("lnq_descent", &LnqDescent { layout, panel });
+        one("lnq_gram", &LnqGram { layout, piece: pieces[0], rows: 0..rows });
+        one("lnq_table", &LnqTable { layout });
+        if bits == 4 {
+            one("lnq_product", &LnqProduct { layout, panel });
+            one("lnq_objective", &LnqObjective { layout });
         }
     }
     group.finish();

@@ -101,21 +101,47 @@ pub async fn run(
     settings: &Settings,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Lnq> {
-    let done = improve(ctx, job, settings, progress).await;
-    let done = done.map_err(|error| error.in_layer(job.weights().name()))?;
-    job.finish(done.labels, done.tables, done.steps, done.unsolved)
+    half_steps(ctx, job, settings, progress).await?.finish(job)
 }
 
-/// What has come of the rows so far.
-#[derive(Default)]
-struct Done {
+/// The device's part of [`run`]: all half steps, without rounding and what comes after.
+///
+/// # Errors
+/// As [`lnq`].
+pub async fn half_steps(
+    ctx: &Context,
+    job: &LnqJob<'_>,
+    settings: &Settings,
+    progress: &(dyn Fn(usize) + Sync),
+) -> Result<HalfSteps> {
+    let done = improve(ctx, job, settings, progress).await;
+    done.map_err(|error| error.in_layer(job.weights().name()))
+}
+
+/// What has come of the rows so far: labels, tables that ascend and are not rounded yet.
+#[derive(Debug, Clone, Default)]
+pub struct HalfSteps {
     labels: Vec<u8>,
     tables: Vec<f32>,
     steps: Vec<LnqStep>,
     unsolved: usize,
 }
 
-impl Done {
+impl HalfSteps {
+    /// The start and every half step.
+    pub fn steps(&self) -> &[LnqStep] {
+        &self.steps
+    }
+
+    /// The CPU's part: inactive inputs, rounded tables, objectives in f64, the final cycle where that
+    /// is asked for.
+    ///
+    /// # Errors
+    /// As [`LnqJob::finish`].
+    pub fn finish(self, job: &LnqJob<'_>) -> Result<Lnq> {
+        job.finish(self.labels, self.tables, self.steps, self.unsolved)
+    }
+
     fn add(&mut self, at: usize, phase: Phase, rows: &[f64], restored: usize) {
         match self.steps.get_mut(at) {
             Some(step) => {
@@ -132,8 +158,8 @@ async fn improve(
     job: &LnqJob<'_>,
     settings: &Settings,
     progress: &(dyn Fn(usize) + Sync),
-) -> Result<Done> {
-    let mut done = Done::default();
+) -> Result<HalfSteps> {
+    let mut done = HalfSteps::default();
     let mut told = 0;
     for number in 0..job.groups() {
         let group = Group::upload(ctx, job, number)?;
