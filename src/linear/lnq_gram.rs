@@ -219,3 +219,42 @@ pub fn reference(spec: &LnqGram, hessian: &[f32], labels: &[u8]) -> Result<Vec<f
     }
     Ok(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_add_every_number_on_and_above_the_diagonal_blocks_once() {
+        let layout = LnqLayout { rows: 1, cols: 300, bits: 2 };
+        let blocks = layout.stride() as u64 / 32;
+        let all = blocks * (blocks + 1) / 2 * 32 * 32;
+        for rows in [320, 128, 64] {
+            let caps = Caps { max_binding_bytes: rows * 320 * 4, ..Caps::webgpu() };
+            let pieces = layout.pieces(&caps).unwrap().into_iter();
+            let additions = pieces.map(|piece| LnqGram { layout, piece, rows: 0..1 }.additions());
+            assert_eq!(additions.sum::<u64>(), all);
+        }
+    }
+
+    #[test]
+    fn bad_rows_and_pieces_are_named() {
+        let layout = LnqLayout { rows: 4, cols: 100, bits: 2 };
+        let piece = HessianPiece { number: 0, first: 0, len: 128 };
+        let good = LnqGram { layout, piece, rows: 0..4 };
+        let launches = |spec: &LnqGram| spec.launches(&Caps::webgpu(), &Knobs::DEFAULT);
+        launches(&good).unwrap();
+        for (bad, word) in [
+            (LnqGram { rows: 2..5, ..good.clone() }, "rows of lnq_gram"),
+            (LnqGram { rows: 2..2, ..good.clone() }, "rows of lnq_gram"),
+            (LnqGram { piece: HessianPiece { len: 192, ..piece }, ..good.clone() }, "piece"),
+            (LnqGram { layout: LnqLayout { bits: 5, ..layout }, ..good.clone() }, "bits"),
+            (LnqGram { layout: LnqLayout { cols: 0, ..layout }, ..good.clone() }, "columns"),
+        ] {
+            let message = launches(&bad).unwrap_err().to_string();
+            assert!(message.contains(word), "{message}");
+        }
+        let lanes = Knobs { workgroup: Some(24), ..Knobs::DEFAULT };
+        assert!(good.launches(&Caps::webgpu(), &lanes).is_err());
+    }
+}

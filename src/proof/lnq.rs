@@ -110,7 +110,7 @@ pub(super) fn shapes() -> Vec<Shape> {
         Shape::new(1, 200, 2),
         Shape::new(66, 200, 3),
         Shape::new(130, 130, 1),
-        Shape::new(129, 257, 4),
+        Shape::new(67, 257, 4),
     ];
     all.push(Shape { panel: 64, ..Shape::new(65, 200, 4) });
     all.push(Shape { panel: 128, ..Shape::new(9, 400, 3) });

@@ -10,12 +10,18 @@ use crate::linear::{Activation, LnqObjective};
 
 /// One case.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ObjectiveCase(Shape);
+pub(super) struct ObjectiveCase {
+    shape: Shape,
+    workgroup: Option<u32>,
+}
 
 pub(super) fn cases() -> Vec<ObjectiveCase> {
+    let plain = |shape| ObjectiveCase { shape, workgroup: None };
+    let mut all: Vec<_> = shapes().into_iter().map(plain).collect();
+    all.push(plain(Shape::new(3, 5000, 2)));
     // More workgroups than one dimension holds.
-    let many = Shape::new(65_600, 3, 1);
-    shapes().into_iter().chain([Shape::new(3, 5000, 2), many]).map(ObjectiveCase).collect()
+    all.push(ObjectiveCase { workgroup: Some(8), ..plain(Shape::new(65_600, 3, 1)) });
+    all
 }
 
 impl Case for ObjectiveCase {
@@ -24,17 +30,17 @@ impl Case for ObjectiveCase {
     }
 
     fn name(&self) -> String {
-        self.0.name()
+        self.shape.name()
     }
 
     fn variants(&self, _caps: &Caps) -> Vec<(&'static str, Knobs)> {
-        vec![("baseline", Knobs::baseline())]
+        vec![("baseline", Knobs { workgroup: self.workgroup, ..Knobs::baseline() })]
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
-        let (layout, caps) = (self.0.layout(), self.0.squeeze.apply(caps));
+        let (layout, caps) = (self.shape.layout(), self.shape.squeeze.apply(caps));
         let spec = LnqObjective { layout };
-        let mut rng = random(NAME, &self.0);
+        let mut rng = random(NAME, &self.shape);
         let mut inputs = || -> Vec<f32> {
             let values = (0..layout.rows * layout.cols).map(|_| uniform(&mut rng));
             layout.padded(&values.collect::<Vec<_>>())
