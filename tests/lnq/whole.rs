@@ -139,6 +139,10 @@ fn small_bindings_and_little_memory_change_nothing_but_the_pieces() {
             let found = ctx.block_on(run).unwrap();
             assert_close(&found, &expected);
             assert_eq!(told.load(Ordering::Relaxed), 150 * options.half_steps());
+            let quick = Settings { exact: false, ..settings };
+            let quick = ctx.block_on(ops::lnq::run(&ctx, &job, &quick, &progress)).unwrap();
+            assert_eq!(quick.quantized, found.quantized);
+            assert_eq!(quick.report.steps, found.report.steps[..options.half_steps() + 1]);
         }
     }
 }

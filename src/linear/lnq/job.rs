@@ -5,9 +5,13 @@ use super::problem::inverse_diagonal;
 use super::report::{Lnq, LnqStep};
 use super::{LabelStep, LnqOptions, Precision};
 use super::{check_layer, check_start, clusters, run};
+use crate::linear::parallel::each;
 use crate::linear::{Hessian, LnqLayout, Quantized, Weights};
 use crate::{Error, Result};
 use std::ops::Range;
+
+/// Rows of a matrix that are filled together.
+const SLAB: usize = 64;
 
 /// A layer to be solved elsewhere: checked, with its clusters.
 ///
@@ -106,20 +110,24 @@ impl<'a> LnqJob<'a> {
         let (n, stride) = (self.weights.cols(), self.layout(1).stride());
         let packed = self.hessian.group(group);
         let mut all = vec![0.0; rows.len() * stride];
-        let end = rows.end.min(n);
-        for j in 0..end {
-            // Row j of the triangle begins with the diagonal.
-            let start = j * n - j * j.saturating_sub(1) / 2;
-            let triangle = &packed[start..start + n - j];
-            let from = rows.start.max(j);
-            for (i, &h) in (from..end).zip(&triangle[from - j..]) {
-                all[(i - rows.start) * stride + j] = h;
+        // Few rows at a time, so that columns are written to lines that are in the cache.
+        let slabs = all.chunks_mut(SLAB * stride).zip(rows.step_by(SLAB)).collect();
+        each(slabs, |(slab, first): (&mut [f32], usize)| {
+            let end = n.min(first + slab.len() / stride);
+            for j in 0..end {
+                // Row j of the triangle begins with the diagonal.
+                let start = j * n - j * j.saturating_sub(1) / 2;
+                let triangle = &packed[start..start + n - j];
+                let from = first.max(j);
+                for (i, &h) in (from..end).zip(&triangle[from - j..]) {
+                    slab[(i - first) * stride + j] = h;
+                }
+                if j >= first {
+                    let at = (j - first) * stride;
+                    slab[at + j..at + n].copy_from_slice(triangle);
+                }
             }
-            if rows.contains(&j) {
-                let at = (j - rows.start) * stride;
-                all[at + j..at + n].copy_from_slice(triangle);
-            }
-        }
+        });
         all
     }
 
@@ -130,10 +138,12 @@ impl<'a> LnqJob<'a> {
     }
 
     /// Places inactive inputs, rounds tables, takes the final cycle where that is asked for, and
-    /// recomputes every objective in f64.
+    /// recomputes every objective in f64 where `exact` says so.
     ///
     /// `labels` are `[rows, cols]`, `tables` `[rows, 2^bits]`, `steps` the start and every half step,
-    /// `unsolved` the times that a row kept its table because nothing solved its system.
+    /// `unsolved` the times that a row kept its table because nothing solved its system. Recomputing
+    /// takes `rows * cols^2` operations of the CPU, which can be more time than a GPU needs for all
+    /// the rest; without it and without a final cycle the account ends with the last half step.
     ///
     /// # Errors
     /// As [`lnq_from`](super::lnq_from) for its start, and [`Error::Layer`] around [`Error::Value`] at
@@ -144,6 +154,7 @@ impl<'a> LnqJob<'a> {
         tables: Vec<f32>,
         steps: Vec<LnqStep>,
         unsolved: usize,
+        exact: bool,
     ) -> Result<Lnq> {
         let done = || {
             let found = Quantized {
@@ -152,7 +163,7 @@ impl<'a> LnqJob<'a> {
                 ..self.start.clone()
             };
             check_start(self.weights, &found, self.options.bits)?;
-            let mut done = run::conclude(self.weights, self.hessian, &found, &self.options)?;
+            let mut done = run::conclude(self.weights, self.hessian, &found, &self.options, exact)?;
             let rounded = std::mem::replace(&mut done.report.steps, steps);
             done.report.steps.extend(rounded);
             done.report.unsolved += unsolved;

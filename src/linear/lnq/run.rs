@@ -83,10 +83,11 @@ pub(super) fn conclude(
     hessian: &Hessian,
     found: &Quantized,
     options: &LnqOptions,
+    exact: bool,
 ) -> Result<Lnq> {
     every_part(weights, hessian, found, options, &|problem, part| {
         let block: Block<'_, f32> = part.block(problem, 1 << options.bits);
-        finish(block, part, options, Vec::new())
+        finish(block, part, options, Vec::new(), exact)
     })
 }
 
@@ -177,25 +178,29 @@ fn improve<T: Real>(
         steps.push(LnqStep { phase, rows: objectives.clone(), restored });
         tell(block.rows);
     }
-    Ok(Done { unsolved, ..finish(block, part, options, steps)? })
+    Ok(Done { unsolved, ..finish(block, part, options, steps, true)? })
 }
 
 fn slack(options: &LnqOptions) -> f64 {
     if options.precision == Precision::F64 { 0.0 } else { SLACK }
 }
 
-/// Inactive inputs, rounded tables, the final cycle.
+/// Inactive inputs, rounded tables, the final cycle; with the objectives of rounded tables if
+/// `exact`.
 fn finish<T: Real>(
     mut block: Block<'_, T>,
     part: &Part<'_>,
     options: &LnqOptions,
     mut steps: Vec<LnqStep>,
+    exact: bool,
 ) -> Result<Done> {
     block.place_inactive();
     let tables = rounded(&block, part.first, options)?;
     block.state.tables = tables.iter().map(|&v| T::of(v)).collect();
-    let rows = block.exact_objectives();
-    steps.push(LnqStep { phase: Phase::Rounded, rows, restored: 0 });
+    if exact || options.final_cycle {
+        let rows = block.exact_objectives();
+        steps.push(LnqStep { phase: Phase::Rounded, rows, restored: 0 });
+    }
     if options.final_cycle {
         block.refresh();
         let mut objectives = block.objectives();

@@ -33,6 +33,10 @@ pub struct Settings {
     /// Floating-point operations that are submitted at a time: 4e10 by default, some tens of
     /// milliseconds on an integrated GPU.
     pub submission: u64,
+    /// Whether the CPU recomputes every row's objective with rounded tables in f64, so that what is
+    /// reported is exact: yes by default. It takes `rows * inputs^2` operations, more time than a fast
+    /// GPU needs for all half steps; without it the account ends with the last of them.
+    pub exact: bool,
     /// Knobs of `lnq_product`, which most of the time goes to.
     pub product: Knobs,
     /// Knobs of `lnq_gram`.
@@ -47,6 +51,7 @@ impl Default for Settings {
             memory_bytes: 2 << 30,
             panel: 512,
             submission: 40_000_000_000,
+            exact: true,
             product: Knobs::DEFAULT,
             gram: Knobs::DEFAULT,
             descent: Knobs::DEFAULT,
@@ -101,7 +106,7 @@ pub async fn run(
     settings: &Settings,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Lnq> {
-    half_steps(ctx, job, settings, progress).await?.finish(job)
+    half_steps(ctx, job, settings, progress).await?.finish(job, settings.exact)
 }
 
 /// The device's part of [`run`]: all half steps, without rounding and what comes after.
@@ -133,13 +138,13 @@ impl HalfSteps {
         &self.steps
     }
 
-    /// The CPU's part: inactive inputs, rounded tables, objectives in f64, the final cycle where that
-    /// is asked for.
+    /// The CPU's part: inactive inputs, rounded tables, the final cycle where that is asked for, and
+    /// objectives in f64 where `exact` says so, see [`Settings::exact`].
     ///
     /// # Errors
     /// As [`LnqJob::finish`].
-    pub fn finish(self, job: &LnqJob<'_>) -> Result<Lnq> {
-        job.finish(self.labels, self.tables, self.steps, self.unsolved)
+    pub fn finish(self, job: &LnqJob<'_>, exact: bool) -> Result<Lnq> {
+        job.finish(self.labels, self.tables, self.steps, self.unsolved, exact)
     }
 
     fn add(&mut self, at: usize, phase: Phase, rows: &[f64], restored: usize) {

@@ -33,7 +33,7 @@ fn finishing_the_start_is_a_run_without_half_steps() {
         let options = LnqOptions { final_cycle, ..LnqOptions::default() };
         let job = LnqJob::new(&weights, &case.hessian, &options).unwrap();
         let (labels, table) = (job.start().codes.clone(), job.start().table(3).unwrap().to_vec());
-        let done = job.finish(labels.clone(), table.clone(), Vec::new(), 2).unwrap();
+        let done = job.finish(labels.clone(), table.clone(), Vec::new(), 2, true).unwrap();
         assert_eq!(done.report.steps.len(), 1 + usize::from(final_cycle));
         assert_eq!(done.report.unsolved, 2);
         let found = row_objectives(&case, &done.quantized);
@@ -41,9 +41,12 @@ fn finishing_the_start_is_a_run_without_half_steps() {
             assert!((found - reported).abs() <= 1e-9 * found);
         }
         assert_eq!(done.quantized.codes != labels, final_cycle);
+        let quick = job.finish(labels.clone(), table.clone(), Vec::new(), 0, false).unwrap();
+        assert_eq!(quick.quantized, done.quantized);
+        assert_eq!(quick.report.steps.len(), if final_cycle { 2 } else { 0 });
         let bad = [&labels[1..], &[8]].concat();
-        assert!(job.finish(bad, table.clone(), Vec::new(), 0).is_err());
-        assert!(job.finish(labels[1..].to_vec(), table, Vec::new(), 0).is_err());
+        assert!(job.finish(bad, table.clone(), Vec::new(), 0, true).is_err());
+        assert!(job.finish(labels[1..].to_vec(), table, Vec::new(), 0, true).is_err());
     }
 }
 
