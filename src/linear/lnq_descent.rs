@@ -5,7 +5,7 @@
 //! `off[j] H[j, i]` with the inputs before it as they are by then: of all entries the one that makes
 //! the row's objective least, the other inputs held. At a tie an input keeps what it has, and of
 //! several better entries at one distance it gets the first. The layout is that of
-//! [`LnqLayout`](super::LnqLayout).
+//! [`LnqLayout`].
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|

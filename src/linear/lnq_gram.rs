@@ -3,7 +3,7 @@
 //! `G[r, p, q] = sum of H[i, j] over all i of label p and j of label q`: the matrix of the linear
 //! system that gives the best table. What is written is not symmetric: only `(G + G^T) / 2` counts,
 //! because `H` is taken from its upper triangle, and what lies above the 32 x 32 blocks on the
-//! diagonal counts twice instead. The layout is that of [`LnqLayout`](super::LnqLayout).
+//! diagonal counts twice instead. The layout is that of [`LnqLayout`].
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|

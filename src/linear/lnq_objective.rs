@@ -2,7 +2,7 @@
 //!
 //! `objectives[r] = sum over i of off[r, i] pull[r, i]`, which is `(w - q)^T H (w - q)` where
 //! `pull` holds the products that [`super::lnq_product`] makes. The layout is that of
-//! [`LnqLayout`](super::LnqLayout).
+//! [`LnqLayout`].
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|

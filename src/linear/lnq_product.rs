@@ -2,7 +2,7 @@
 //!
 //! `pull[r, i] = sum over j of off[r, j] H[j, i]` for the rows of a layer and the inputs `i` of a
 //! panel, `off` being quantized minus original weights. The layout is that of
-//! [`LnqLayout`](super::LnqLayout); the panel's columns of the Hessian are read as its rows, which
+//! [`LnqLayout`]; the panel's columns of the Hessian are read as its rows, which
 //! symmetry makes the same.
 //!
 //! | binding | tensor | contents |

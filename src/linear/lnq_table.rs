@@ -4,7 +4,7 @@
 //! `-pull[i]` over the inputs of label `q`, the table becomes `c + (G + lambda I)^-1 r`, which
 //! minimises the row's objective for its labels. Entries without weights, or only with weights of
 //! inactive inputs, stay as they are. Then entries are sorted, labels go along, and
-//! `off = c[label] - w`. The layout is that of [`LnqLayout`](super::LnqLayout).
+//! `off = c[label] - w`. The layout is that of [`LnqLayout`].
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
