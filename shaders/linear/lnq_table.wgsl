@@ -235,7 +235,7 @@ fn lnq_table(
         let values = vec4<f32>(sorted[own.x], sorted[own.y], sorted[own.z], sorted[own.w]);
         let inside = vec4<u32>(0u, 1u, 2u, 3u) + 4u * quad < vec4<u32>(params.cols);
         let kept = select(vec4<u32>(), own, inside);
-        labels[at] = kept.x | kept.y << 8u | kept.z << 16u | kept.w << 24u;
+        labels[at] = kept.x | (kept.y << 8u) | (kept.z << 16u) | (kept.w << 24u);
         off[at] = select(vec4<f32>(), values - weights[at], inside);
     }
 }
