@@ -118,7 +118,10 @@ fn kernels(criterion: &mut Criterion) {
         one("lnq_gram", &LnqGram { layout, piece: pieces[0], rows: 0..rows });
         one("lnq_table", &LnqTable { layout });
         if bits == 4 {
-            one("lnq_product", &LnqProduct { layout, panel });
+            one("lnq_product", &LnqProduct { layout, panel, changed: None });
+            let all = Panel::all(&pieces, usize::MAX)[0];
+            let update = LnqProduct { layout, panel: all, changed: Some(panel) };
+            one("lnq_product of changes", &update);
             one("lnq_objective", &LnqObjective { layout });
         }
     }

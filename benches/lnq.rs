@@ -96,9 +96,8 @@ fn device(weights: &Weights<'_>, h: &Hessian) {
     let options = LnqOptions::default();
     let job = LnqJob::new(weights, h, &options).expect("a good layer");
     let settings = ops::lnq::Settings::default();
-    // The sums of tables and rows; every cycle and every judgement is one product.
-    let judged = 1 + options.half_steps();
-    let products = (options.iterations * options.cycles + judged) as f64;
+    // One for every cycle, one at the start and one after all tables.
+    let products = (options.iterations * (options.cycles + 1) + 2) as f64;
     let macs = weights.rows() as f64 * (weights.cols() as f64).powi(2);
     for run in ["first", "second"] {
         let start = Instant::now();

@@ -130,7 +130,10 @@ fn lnq(kernel: &str, layout: LnqLayout, caps: &Caps, knobs: &Knobs) -> Result<Ve
     let panels = Panel::all(&pieces, 512);
     let rows = 0..layout.rows;
     let specs: Vec<Box<dyn Spec>> = match kernel {
-        "lnq_product" => panels.iter().map(|&panel| boxed(LnqProduct { layout, panel })).collect(),
+        "lnq_product" => {
+            let of = |&panel| boxed(LnqProduct { layout, panel, changed: None });
+            panels.iter().map(of).collect()
+        }
         "lnq_descent" => panels.iter().map(|&panel| boxed(LnqDescent { layout, panel })).collect(),
         "lnq_gram" => {
             let of = |&piece| boxed(LnqGram { layout, piece, rows: rows.clone() });

@@ -74,7 +74,9 @@ fn lnq_row(labels: [u8; 2]) -> (LnqLayout, Panel, Vec<f32>, Rows) {
 #[test]
 fn products_and_objectives_of_lnq_are_those_of_the_matrix() {
     let (layout, panel, h, rows) = lnq_row([0, 0]);
-    let products = lnq_product::reference(&LnqProduct { layout, panel }, &h, &rows.off).unwrap();
+    let products =
+        lnq_product::reference(&LnqProduct { layout, panel, changed: None }, &h, &rows.off)
+            .unwrap();
     // -1.5 * 2 - 0.75 * 1 and -1.5 * 1 - 0.75 * 4.
     assert_eq!(products.pull[..3], [-3.75, -4.5, 0.0]);
     assert_eq!(products.condition[..3], [3.75, 4.5, 0.0]);
@@ -88,15 +90,19 @@ fn a_visit_takes_the_best_entry_and_later_inputs_hear_of_it() {
     let mut inverse = vec![0.0; 64];
     [inverse[0], inverse[1]] = [0.5, 0.25];
     let spec = LnqDescent { layout, panel };
-    let done = lnq_descent::reference(&spec, &h, &inverse, &rows).unwrap();
+    let (done, changes) = lnq_descent::reference(&spec, &h, &inverse, &rows).unwrap();
     // The first input aims at -1 + 3.75 / 2 and goes to 1; the second at -1 + (4.5 - 2) / 4 and
     // stays.
     assert_eq!(done.labels[..3], [1, 0, 0]);
     assert_eq!(done.off[..3], [0.5, -0.75, 0.0]);
-    assert_eq!(done.pull[..3], [2.0, 0.0, 0.0]);
+    assert_eq!(changes[..3], [2.0, 0.0, 0.0]);
+    assert_eq!(done.pull, rows.pull);
+    let spec_of_changes = LnqProduct { layout, panel, changed: Some(panel) };
+    let added = lnq_product::reference(&spec_of_changes, &h, &changes).unwrap();
+    assert_eq!(added.pull[..3], [4.0, 2.0, 0.0]);
     // Left out, the first stays, too, and the second aims at 1/8: at -1 and 1 alike but for that.
     inverse[0] = 0.0;
-    let done = lnq_descent::reference(&spec, &h, &inverse, &rows).unwrap();
+    let (done, _) = lnq_descent::reference(&spec, &h, &inverse, &rows).unwrap();
     assert_eq!(done.labels[..3], [0, 1, 0]);
 }
 

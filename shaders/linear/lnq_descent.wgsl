@@ -2,8 +2,8 @@
 //
 // Inputs come in blocks of 32. For each block the lane first takes in what the panel's earlier
 // blocks changed, then visits the inputs in order: the one visited gets the table entry nearest to
-// what would be best with all others held, at a tie the one it has. What an input's value changed by
-// takes the place of its product, so that later blocks find it there.
+// what would be best with all others held, at a tie the one it has. Products stay as they were before
+// the panel: what each input's value changed by is written, for later blocks and for what follows.
 // Expects: const LEVELS, at most 16.
 
 override WORKGROUP: u32 = 32u;
@@ -27,8 +27,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> hessian: array<vec4<f32>>;
 // [rows, 4 * quads]: quantized minus original weight.
 @group(0) @binding(2) var<storage, read_write> off: array<f32>;
-// [rows, 4 * quads]: of the panel the products as they were before it, afterwards the changes.
-@group(0) @binding(3) var<storage, read_write> pull: array<vec4<f32>>;
+// [rows, 4 * quads].
+@group(0) @binding(3) var<storage, read> pull: array<vec4<f32>>;
 // [rows, quads]: four labels a word, the first one lowest.
 @group(0) @binding(4) var<storage, read_write> labels: array<u32>;
 // [rows, LEVELS].
@@ -37,6 +37,9 @@ struct Params {
 @group(0) @binding(6) var<storage, read> weights: array<f32>;
 // [4 * quads]: 1 / H[i, i]; 0 for inputs to leave out.
 @group(0) @binding(7) var<storage, read> inverse: array<f32>;
+
+// [rows, width].
+@group(0) @binding(11) var<storage, read_write> changes: array<vec4<f32>>;
 
 // 32 x 32 numbers of H.
 var<workgroup> tile: array<vec4<f32>, BLOCK * BLOCK_QUADS>;
@@ -81,7 +84,7 @@ fn kept(quad: u32, lane: u32) -> vec4<f32> {
 }
 
 // The block's products with what its panel's earlier blocks changed, into the lane's slots.
-fn take_in(lane: u32, block: u32, row_quads: u32) {
+fn take_in(lane: u32, block: u32, row_quads: u32, row_changes: u32) {
     let own = row_quads + block * BLOCK_QUADS;
     var a = pull[own];
     var b = pull[own + 1u];
@@ -94,9 +97,9 @@ fn take_in(lane: u32, block: u32, row_quads: u32) {
     for (var earlier = 0u; earlier < block; earlier += 1u) {
         stage(lane, earlier, block);
         for (var quad = 0u; quad < BLOCK_QUADS; quad += 1u) {
-            let changes = pull[row_quads + earlier * BLOCK_QUADS + quad];
+            let changed = changes[row_changes + earlier * BLOCK_QUADS + quad];
             for (var within = 0u; within < 4u; within += 1u) {
-                let change = vec4<f32>(changes[within]);
+                let change = vec4<f32>(changed[within]);
                 let at = (4u * quad + within) * BLOCK_QUADS;
                 a = fma(change, tile[at], a);
                 b = fma(change, tile[at + 1u], b);
@@ -136,8 +139,9 @@ fn lnq_descent(
         entries[slot(q, lane)] = tables[row * LEVELS + q];
     }
     let row_quads = row * params.quads + params.first / 4u;
+    let row_changes = row * (params.width / 4u);
     for (var block = 0u; block < params.width / BLOCK; block += 1u) {
-        take_in(lane, block, row_quads);
+        take_in(lane, block, row_quads, row_changes);
         stage(lane, block, block);
         let own = row_quads + block * BLOCK_QUADS;
         for (var quad = 0u; quad < BLOCK_QUADS; quad += 1u) {
@@ -177,7 +181,7 @@ fn lnq_descent(
             }
             if inside {
                 labels[own + quad] = word;
-                pull[own + quad] = kept(quad, lane);
+                changes[row_changes + block * BLOCK_QUADS + quad] = kept(quad, lane);
             }
         }
     }

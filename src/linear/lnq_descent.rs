@@ -12,14 +12,16 @@
 //! | 0 | params | 4 words, see `shaders/linear/lnq_descent.wgsl` |
 //! | 1 | hessian | a piece's rows `[.., stride]`, f32, of which the panel's are bound |
 //! | 2 | off | `[rows, stride]`, f32: kept up to date for the panel's inputs |
-//! | 3 | pull | `[rows, stride]`, f32: of the panel's inputs the products as they are before the launch; what each input's value changed by afterwards |
+//! | 3 | pull | `[rows, stride]`, f32: of the panel's inputs the products as they are before the launch |
 //! | 4 | labels | `[rows, stride / 4]` words |
 //! | 5 | tables | `[rows, levels]`, f32 |
 //! | 6 | weights | `[rows, stride]`, f32 |
 //! | 7 | inverse | `[stride]`, f32: `1 / H[i, i]`, 0 for inputs to leave out, padding among them |
+//! | 11 | changes | `[rows, width]`, f32: what each input's value changed by |
 //!
-//! A whole cycle is [`super::lnq_product`] and this for one panel after the other: the exact result
-//! of visiting one input at a time, with all but `width / (2 cols)` of the work in the product. A lane
+//! A whole cycle is this for one panel after the other, with [`super::lnq_product`] adding what a panel
+//! changed to all products: the exact result of visiting one input at a time, with all but
+//! `width / (2 cols)` of the work in the product. A lane
 //! takes a row. The panel's inputs come in blocks of 32: the lane adds what the panel's earlier
 //! blocks changed to the block's products, from 32 x 32 numbers of `H` in workgroup memory, and
 //! visits the inputs with the table there, too.
@@ -51,18 +53,22 @@ pub const WEIGHTS: u32 = lnq_layout::WEIGHTS;
 /// Number of the binding of the diagonal's reciprocals.
 pub const INVERSE: u32 = lnq_layout::INVERSE;
 
+/// Number of the binding of the changes.
+pub const CHANGES: u32 = lnq_layout::CHANGES;
+
 /// Inputs of a block.
 const BLOCK: u32 = 32;
 
-static BINDINGS: [Binding; 8] = [
+static BINDINGS: [Binding; 9] = [
     Binding::new(0, "params", Access::Uniform),
     Binding::new(HESSIAN, "hessian", Access::Read),
     Binding::new(OFF, "off", Access::ReadWrite),
-    Binding::new(PULL, "pull", Access::ReadWrite),
+    Binding::new(PULL, "pull", Access::Read),
     Binding::new(LABELS, "labels", Access::ReadWrite),
     Binding::new(TABLES, "tables", Access::Read),
     Binding::new(WEIGHTS, "weights", Access::Read),
     Binding::new(INVERSE, "inverse", Access::Read),
+    Binding::new(CHANGES, "changes", Access::ReadWrite),
 ];
 
 /// Mirrors `Params` of the shader.
@@ -104,6 +110,7 @@ impl Spec for LnqDescent {
             layout.whole("tables", TABLES, levels, caps)?,
             layout.inputs("weights", WEIGHTS, caps)?,
             Operand { binding: INVERSE, piece: 0, offset: 0, bytes: inverse },
+            layout.whole("changes", CHANGES, panel.width, caps)?,
         ];
         let params = Params {
             rows: count("rows", layout.rows)?,
@@ -114,7 +121,7 @@ impl Spec for LnqDescent {
         let needs = Needs {
             workgroup_bytes: 4 * (BLOCK * BLOCK + (BLOCK + levels as u32) * workgroup),
             invocations: workgroup,
-            storage_buffers: 7,
+            storage_buffers: 8,
             binding_bytes: largest(&operands),
             ..Needs::default()
         };
@@ -184,12 +191,17 @@ impl Rows {
     }
 }
 
-/// What a launch makes of `rows`, by plain loops in f64. `hessian` has the panel's rows only,
+/// What a launch makes of `rows`, and the changes `[rows, width]`, by plain loops in f64. `hessian` has the panel's rows only,
 /// `[width, stride]`.
 ///
 /// # Errors
 /// [`Error::Shape`] for tensors of other lengths.
-pub fn reference(spec: &LnqDescent, hessian: &[f32], inverse: &[f32], rows: &Rows) -> Result<Rows> {
+pub fn reference(
+    spec: &LnqDescent,
+    hessian: &[f32],
+    inverse: &[f32],
+    rows: &Rows,
+) -> Result<(Rows, Vec<f32>)> {
     let (layout, panel) = (&spec.layout, &spec.panel);
     let (stride, levels) = (layout.stride(), layout.levels());
     rows.check(layout)?;
@@ -201,6 +213,7 @@ pub fn reference(spec: &LnqDescent, hessian: &[f32], inverse: &[f32], rows: &Row
         }
     }
     let mut done = rows.clone();
+    let mut all = Vec::with_capacity(layout.rows * panel.width);
     for row in 0..layout.rows {
         let table = &rows.tables[row * levels..(row + 1) * levels];
         let mut changes = vec![0.0; panel.width];
@@ -221,8 +234,8 @@ pub fn reference(spec: &LnqDescent, hessian: &[f32], inverse: &[f32], rows: &Row
                 done.labels[at] = best as u8;
                 done.off[at] = table[best] - rows.weights[at];
             }
-            done.pull[at] = changes[i] as f32;
         }
+        all.extend(changes.into_iter().map(|change: f64| change as f32));
     }
-    Ok(done)
+    Ok((done, all))
 }

@@ -33,6 +33,8 @@ pub(super) const GRAM: u32 = 8;
 pub(super) const UNSOLVED: u32 = 9;
 /// Number of the objectives' binding.
 pub(super) const OBJECTIVES: u32 = 10;
+/// Number of the binding of what a panel's inputs changed by.
+pub(super) const CHANGES: u32 = 11;
 
 /// Rows of a layer as the kernels of LNQ hold them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

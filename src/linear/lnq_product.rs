@@ -1,18 +1,18 @@
 //! `lnq_product`: how strongly the errors of all inputs pull at those of a panel.
 //!
 //! `pull[r, i] = sum over j of off[r, j] H[j, i]` for the rows of a layer and the inputs `i` of a
-//! panel, `off` being quantized minus original weights. The layout is that of
-//! [`LnqLayout`]; the panel's columns of the Hessian are read as its rows, which
+//! panel, `off` being quantized minus original weights. Or what changes of neighbouring inputs, those
+//! that [`super::lnq_descent`] makes, add to that. The layout is that of [`LnqLayout`]; the panel's columns of the Hessian are read as its rows, which
 //! symmetry makes the same.
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
 //! | 0 | params | 4 words, see `shaders/linear/lnq_product.wgsl` |
 //! | 1 | hessian | a piece's rows `[.., stride]`, f32, of which the panel's are bound |
-//! | 2 | off | `[rows, stride]`, f32 |
+//! | 2 | off | `[rows, stride]`, f32; or changes `[rows, changed.width]` |
 //! | 3 | pull | `[rows, stride]`, f32; only the panel's inputs are written |
 //!
-//! `2 rows cols width` flops go with one reading of `off` and of the panel's rows of the Hessian: a
+//! `2 rows cols width` flops, `cols` being the inputs that `off` has, go with one reading of `off` and of the panel's rows of the Hessian: a
 //! workgroup computes 64 inputs of up to 64 rows from tiles in workgroup memory, as
 //! [`super::gemm_bitplane`] does. Every sum is one chain of fused multiply-adds in the order of the
 //! inputs, so results repeat bit by bit.
@@ -53,6 +53,10 @@ struct Params {
     quads: u32,
     first: u32,
     width: u32,
+    start: u32,
+    depth: u32,
+    added: u32,
+    unused: u32,
 }
 
 /// The products of one panel, described.
@@ -62,6 +66,8 @@ pub struct LnqProduct {
     pub layout: LnqLayout,
     /// The inputs whose products are made.
     pub panel: Panel,
+    /// Inputs whose changes are given instead of all offsets: what they do is added.
+    pub changed: Option<Panel>,
 }
 
 impl Spec for LnqProduct {
@@ -70,13 +76,17 @@ impl Spec for LnqProduct {
     }
 
     fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
-        let Self { layout, panel } = self;
+        let Self { layout, panel, changed } = self;
         layout.check(NAME)?;
         panel.check(NAME, layout)?;
+        if let Some(changed) = changed {
+            changed.check(NAME, layout)?;
+        }
+        let depth = changed.map_or(layout.stride(), |changed| changed.width);
         let tile = Tile::new(NAME, caps, knobs, layout.rows)?;
         let operands = vec![
             panel.operand(layout, caps)?,
-            layout.inputs("off", OFF, caps)?,
+            layout.whole("off", OFF, depth, caps)?,
             layout.inputs("pull", PULL, caps)?,
         ];
         let params = Params {
@@ -84,6 +94,10 @@ impl Spec for LnqProduct {
             quads: layout.quads()?,
             first: count("inputs", panel.first)?,
             width: count("inputs", panel.width)?,
+            start: count("inputs", changed.map_or(0, |changed| changed.first) / 4)?,
+            depth: count("inputs", depth / 4)?,
+            added: changed.is_some().into(),
+            unused: 0,
         };
         let needs = Needs {
             workgroup_bytes: tile.bytes(),
@@ -113,9 +127,10 @@ impl Spec for LnqProduct {
             scratch: Vec::new(),
             needs,
             traffic: Traffic {
-                read_bytes: operands[0].bytes + operands[1].bytes,
+                read_bytes: 4 * (width + rows) * depth as u64
+                    + if changed.is_some() { 4 * rows * width } else { 0 },
                 write_bytes: 4 * rows * width,
-                flops: 2 * rows * width * layout.cols as u64,
+                flops: 2 * rows * width * depth.min(layout.cols) as u64,
             },
             operands,
         }])
@@ -142,22 +157,26 @@ pub struct Products {
     pub condition: Vec<f64>,
 }
 
-/// The products by plain loops in f64. `hessian` has the panel's rows only, `[width, stride]`.
+/// The products, or what is added to them, by plain loops in f64. `hessian` has the panel's rows only, `[width, stride]`.
 ///
 /// # Errors
-/// [`Error::Shape`] for other lengths than `[width, stride]` and `[rows, stride]`.
+/// [`Error::Shape`] for other lengths than `[width, stride]` and `[rows, stride]` or
+/// `[rows, changed.width]`.
 pub fn reference(spec: &LnqProduct, hessian: &[f32], off: &[f32]) -> Result<Products> {
     let (stride, width) = (spec.layout.stride(), spec.panel.width);
-    for (what, rows, found) in
-        [("hessian", width, hessian.len()), ("off", spec.layout.rows, off.len())]
-    {
-        if found != rows * stride {
-            return Err(Error::shape(format!("length of {what}"), rows * stride, found));
+    let inputs = spec.changed.map_or(0..stride, |changed| changed.inputs());
+    for (what, expected, found) in [
+        ("hessian", width * stride, hessian.len()),
+        ("off", spec.layout.rows * inputs.len(), off.len()),
+    ] {
+        if found != expected {
+            return Err(Error::shape(format!("length of {what}"), expected, found));
         }
     }
     let mut products = Products { pull: Vec::new(), condition: Vec::new() };
-    for off in off.chunks_exact(stride) {
+    for off in off.chunks_exact(inputs.len()) {
         for hessian in hessian.chunks_exact(stride) {
+            let hessian = &hessian[inputs.clone()];
             let terms = || off.iter().zip(hessian).map(|(&d, &h)| f64::from(d) * f64::from(h));
             products.pull.push(terms().sum());
             products.condition.push(terms().map(f64::abs).sum());

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::launch::{Caps, Knobs, Spec as _};
 use crate::linear::LnqDescent;
 use crate::linear::lnq_descent::{
-    HESSIAN, INVERSE, LABELS, NAME, OFF, PULL, TABLES, WEIGHTS, reference,
+    CHANGES, HESSIAN, INVERSE, LABELS, NAME, OFF, PULL, TABLES, WEIGHTS, reference,
 };
 
 /// One case.
@@ -54,11 +54,16 @@ impl Case for DescentCase {
         let mut after = before.clone();
         let mut launches = Vec::new();
         let panels = self.shape.panels(&pieces);
+        // The first panel is the widest; later ones write over its changes.
+        let mut changes = Vec::new();
         for &panel in &panels {
             let spec = LnqDescent { layout, panel };
             launches.extend(spec.launches(&caps, knobs)?);
             let h = &h[panel.first * stride..][..panel.width * stride];
-            after = reference(&spec, h, &inverse, &after)?;
+            let (done, changed) = reference(&spec, h, &inverse, &after)?;
+            after = done;
+            changes.resize(changed.len().max(changes.len()), 0.0);
+            changes[..changed.len()].copy_from_slice(&changed);
         }
         // What is beside the panels must not be read.
         for (at, h) in h.iter_mut().enumerate() {
@@ -69,12 +74,13 @@ impl Case for DescentCase {
         }
         let changed = [
             updated(OFF, bytes(&before.off), bytes(&after.off)),
-            updated(PULL, bytes(&before.pull), bytes(&after.pull)),
+            updated(CHANGES, vec![super::POISON; 4 * changes.len()], bytes(&changes)),
             updated(LABELS, before.labels, after.labels),
         ];
         let (mut tensors, outputs): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
         tensors.extend([
             hessian_tensor(HESSIAN, &h, &pieces),
+            Tensor::input(PULL, bytes(&before.pull)),
             Tensor::input(TABLES, bytes(&before.tables)),
             Tensor::input(WEIGHTS, bytes(&before.weights)),
             Tensor::input(INVERSE, bytes(&inverse)),

@@ -1,7 +1,9 @@
 //! Every label that one cycle gives, judged in f64.
 
 use super::*;
-use fewbytes::linear::lnq_descent::{HESSIAN, INVERSE, LABELS, OFF, PULL, TABLES, WEIGHTS};
+use fewbytes::linear::lnq_descent::{
+    CHANGES, HESSIAN, INVERSE, LABELS, OFF, PULL, TABLES, WEIGHTS,
+};
 use fewbytes::linear::{LnqDescent, LnqJob, LnqOptions, LnqProduct, Panel};
 use fewbytes_wgpu::Arg;
 
@@ -28,16 +30,28 @@ fn cycle(ctx: &Context, job: &LnqJob<'_>, width: usize) -> Vec<u8> {
         (TABLES, ctx.upload(table).unwrap()),
         (WEIGHTS, ctx.upload(&layout.padded(weights)).unwrap()),
         (INVERSE, ctx.upload(&job.inverse(0)).unwrap()),
+        (CHANGES, ctx.alloc::<f32>(off.len()).unwrap()),
     ];
     let mut args: Vec<_> = others
         .iter()
         .map(|(binding, view)| Arg { binding: *binding, pieces: std::slice::from_ref(view) })
         .collect();
     args.push(Arg { binding: HESSIAN, pieces: &hessian });
+    let changes = others.iter().find(|(binding, _)| *binding == CHANGES).unwrap();
+    let mut of_changes = args.clone();
+    for arg in of_changes.iter_mut().filter(|arg| arg.binding == OFF) {
+        arg.pieces = std::slice::from_ref(&changes.1);
+    }
     ctx.submit(|pass| {
         for panel in Panel::all(&pieces, width) {
-            ctx.plan(&LnqProduct { layout, panel })?.record(pass, &args)?;
-            ctx.plan(&LnqDescent { layout, panel })?.record(pass, &args)?;
+            ctx.plan(&LnqProduct { layout, panel, changed: None })?.record(pass, &args)?;
+        }
+        for changed in Panel::all(&pieces, width) {
+            ctx.plan(&LnqDescent { layout, panel: changed })?.record(pass, &args)?;
+            for panel in Panel::all(&pieces, usize::MAX) {
+                let product = LnqProduct { layout, panel, changed: Some(changed) };
+                ctx.plan(&product)?.record(pass, &of_changes)?;
+            }
         }
         Ok(())
     })

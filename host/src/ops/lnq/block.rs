@@ -3,7 +3,7 @@
 use super::Settings;
 use super::queue::{Work, submit};
 use crate::{Arg, Context, Scalar, View};
-use fewbytes::linear::lnq_descent::INVERSE;
+use fewbytes::linear::lnq_descent::{CHANGES, INVERSE};
 use fewbytes::linear::lnq_gram::{GRAM, HESSIAN};
 use fewbytes::linear::lnq_objective::OBJECTIVES;
 use fewbytes::linear::lnq_table::{LABELS, OFF, PULL, TABLES, UNSOLVED, WEIGHTS};
@@ -80,7 +80,7 @@ pub(super) struct Block {
     objectives: View,
     limit: u64,
     products: Vec<Work>,
-    /// Product and visits of every panel, in turn.
+    /// Of every panel in turn the visits, and what they do to all products.
     cycle: Vec<Work>,
     solve: Vec<Work>,
     judge: Work,
@@ -105,6 +105,12 @@ impl Block {
         let gram = ctx.alloc::<f32>(count * levels * levels)?;
         let unsolved = ctx.alloc::<u32>(count)?;
         let objectives = ctx.alloc::<f32>(count)?;
+        let limit = settings.submission.max(1);
+        let per_input = 2 * (count * stride) as u64;
+        let width = usize::try_from(limit / per_input).unwrap_or(usize::MAX).min(settings.panel);
+        let panels = Panel::all(&group.pieces, width);
+        let widest = panels.iter().map(|panel| panel.width).max().unwrap_or(0);
+        let changes = ctx.alloc::<f32>(count * widest)?;
 
         let start = Start::new(job, rows);
         fill(ctx, &weights, count, stride, |rows| start.weights(rows))?;
@@ -113,7 +119,7 @@ impl Block {
         ctx.write(&tables.now, start.tables)?;
 
         let one = std::slice::from_ref;
-        let args = [
+        let mut args = [
             Arg { binding: HESSIAN, pieces: &group.hessian },
             Arg { binding: OFF, pieces: one(&off.now) },
             Arg { binding: PULL, pieces: one(&pull.now) },
@@ -124,16 +130,23 @@ impl Block {
             Arg { binding: GRAM, pieces: one(&gram) },
             Arg { binding: UNSOLVED, pieces: one(&unsolved) },
             Arg { binding: OBJECTIVES, pieces: one(&objectives) },
+            Arg { binding: CHANGES, pieces: one(&changes) },
         ];
-        let bind = |spec: &dyn Spec, knobs: &Knobs, operations: u64| -> Result<Work> {
-            Ok(Work { bound: ctx.plan_with(spec, knobs)?.bind(&args, None)?, operations })
+        let bind_to = |args: &[Arg<'_>], spec: &dyn Spec, knobs: &Knobs, operations| -> Result<_> {
+            Ok(Work { bound: ctx.plan_with(spec, knobs)?.bind(args, None)?, operations })
         };
-        let limit = settings.submission.max(1);
-        let per_input = 2 * (count * stride) as u64;
-        let width = usize::try_from(limit / per_input).unwrap_or(usize::MAX).min(settings.panel);
-        let product = |panel| {
-            let spec = LnqProduct { layout, panel };
+        let all = args;
+        let bind = |spec: &dyn Spec, knobs: &Knobs, work: u64| bind_to(&all, spec, knobs, work);
+        let product = |panel: Panel| {
+            let spec = LnqProduct { layout, panel, changed: None };
             bind(&spec, &settings.product, per_input * panel.width as u64)
+        };
+        // The same product takes changes for offsets.
+        args.iter_mut().filter(|arg| arg.binding == OFF).for_each(|arg| arg.pieces = one(&changes));
+        let update = |panel: Panel, changed: Panel| {
+            let operations = 2 * (count * panel.width) as u64 * changed.width as u64;
+            let spec = LnqProduct { layout, panel, changed: Some(changed) };
+            bind_to(&args, &spec, &settings.product, operations)
         };
         let visits = |panel: Panel| {
             let spec = LnqDescent { layout, panel };
@@ -142,10 +155,12 @@ impl Block {
             bind(&spec, &settings.descent, operations)
         };
         let (mut products, mut cycle) = (Vec::new(), Vec::new());
-        for panel in Panel::all(&group.pieces, width) {
+        for panel in panels {
             products.push(product(panel)?);
-            cycle.push(product(panel)?);
             cycle.push(visits(panel)?);
+            for piece in Panel::all(&group.pieces, usize::MAX) {
+                cycle.push(update(piece, panel)?);
+            }
         }
         let mut solve = Vec::new();
         for &piece in &group.pieces {
@@ -176,9 +191,14 @@ impl Block {
         })
     }
 
-    /// Makes products and gives every row's objective.
+    /// Makes all products anew.
+    pub(super) fn refresh(&self, ctx: &Context) -> Result<()> {
+        submit(ctx, &self.products, self.limit)
+    }
+
+    /// Every row's objective, from the products at hand.
     pub(super) async fn objectives(&self, ctx: &Context) -> Result<Vec<f64>> {
-        submit(ctx, self.products.iter().chain([&self.judge]), self.limit)?;
+        submit(ctx, [&self.judge], self.limit)?;
         let found = ctx.read::<f32>(&self.objectives).await?;
         Ok(found.into_iter().map(f64::from).collect())
     }
@@ -191,7 +211,7 @@ impl Block {
         Ok(unsolved.into_iter().filter(|&row| row != 0).count())
     }
 
-    /// One cycle of descent. Products are not kept up to date.
+    /// One cycle of descent; products are kept up to date.
     pub(super) fn descend(&self, ctx: &Context) -> Result<()> {
         submit(ctx, &self.cycle, self.limit)
     }

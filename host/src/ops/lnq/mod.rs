@@ -2,8 +2,9 @@
 //!
 //! The schedule is the same: clusters on the CPU, then tables and labels in turn, every row taken
 //! back to where it was where a half step made it worse. Tables come from `lnq_gram` and
-//! `lnq_table`; a cycle of descent is `lnq_product` and `lnq_descent` for one panel of inputs after
-//! the other; `lnq_product` and `lnq_objective` judge. Sums are f32 in other orders than on the CPU,
+//! `lnq_table`; a cycle of descent is `lnq_descent` for one panel of inputs after the other, each time
+//! with `lnq_product` to keep all products up to date; `lnq_objective` judges. Products are made anew
+//! after each change of tables. Sums are f32 in other orders than on the CPU,
 //! so near ties may fall otherwise. Rounding, and the objectives with rounded tables in f64, are the
 //! CPU's again.
 //!
@@ -27,8 +28,8 @@ pub struct Settings {
     /// `4 * inputs^2` bytes: 2 GiB by default. At least 64 rows are, whatever they take: some 22
     /// bytes for every weight.
     pub memory_bytes: u64,
-    /// Inputs of a panel: 512 by default. The product of a panel runs at full speed where it is wide,
-    /// the visits of its inputs where it is narrow.
+    /// Inputs of a panel: 512 by default. Products are read and written once for each panel, so
+    /// wide ones suit memory, and narrow ones the visits of inputs, a lane a row.
     pub panel: usize,
     /// Floating-point operations that are submitted at a time: 4e10 by default, some tens of
     /// milliseconds on an integrated GPU.
@@ -174,6 +175,7 @@ async fn improve(
             let rows = first..rows.end.min(first.saturating_add(each));
             let count = rows.len();
             let block = Block::new(ctx, job, &group, rows, settings)?;
+            block.refresh(ctx)?;
             let mut objectives = block.objectives(ctx).await?;
             done.add(0, Phase::Start, &objectives, 0);
             for half in 0..job.options().half_steps() {
@@ -181,6 +183,7 @@ async fn improve(
                 let phase = if half % 2 == 0 { Phase::Tables } else { Phase::Labels };
                 if phase == Phase::Tables {
                     done.unsolved += block.solve_tables(ctx).await?;
+                    block.refresh(ctx)?;
                 } else {
                     for _ in 0..job.options().cycles {
                         block.descend(ctx)?;
@@ -212,8 +215,10 @@ async fn improve(
 fn rows_at_a_time(ctx: &Context, job: &LnqJob<'_>, settings: &Settings) -> usize {
     let layout = job.layout(1);
     let (stride, levels) = (layout.stride() as u64, layout.levels() as u64);
-    // Weights; offsets, products, labels and tables twice; sums over pairs, marks, objectives.
-    let each = stride * (4 + 2 * (4 + 4 + 1)) + levels * (8 + 4 * levels) + 8;
+    // Weights; offsets, products, labels and tables twice; changes; sums over pairs, marks,
+    // objectives.
+    let changes = 4 * stride.min(settings.panel as u64);
+    let each = stride * (4 + 2 * (4 + 4 + 1)) + levels * (8 + 4 * levels) + changes + 8;
     let fitting = usize::try_from(settings.memory_bytes / each).unwrap_or(usize::MAX);
     fitting.max(64).min(layout.most_rows(ctx.caps())).max(1)
 }
