@@ -49,8 +49,10 @@ fn mean(diagonal: &[f32]) -> f64 {
 
 /// 1 / H[i, i], 0 for inactive inputs.
 fn reciprocals(diagonal: &[f32]) -> impl Iterator<Item = f64> {
-    let least = INACTIVE * mean(diagonal);
-    diagonal.iter().map(move |&h| if f64::from(h) > least { 1.0 / f64::from(h) } else { 0.0 })
+    // The inverse of a subnormal number may be infinite as f32.
+    let (least, normal) = (INACTIVE * mean(diagonal), f64::from(f32::MIN_POSITIVE));
+    let active = move |h: f64| h > least && h >= normal;
+    diagonal.iter().map(|&h| f64::from(h)).map(move |h| if active(h) { 1.0 / h } else { 0.0 })
 }
 
 /// The same in f32.
