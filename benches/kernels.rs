@@ -14,8 +14,9 @@ use fewbytes::launch::Route;
 use fewbytes::linear::gemm::Block;
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, Gemm,
-    GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, MatmulBitplane,
-    SumSlices, TableElement, VectorLayout, VectorShape,
+    GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, LnqDescent, LnqGram,
+    LnqLayout, LnqObjective, LnqProduct, LnqTable, MatmulBitplane, Panel, SumSlices, TableElement,
+    VectorLayout, VectorShape,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -51,7 +52,7 @@ fn row(
     group: &mut BenchmarkGroup<'_, WallTime>,
     ctx: &Device,
     id: BenchmarkId,
-    spec: &impl Spec,
+    spec: &(impl Spec + ?Sized),
     knobs: &Knobs,
 ) {
     let launches = spec.launches(ctx.caps(), knobs).expect("launches");
@@ -178,6 +179,28 @@ fn kernels(criterion: &mut Criterion) {
             let spec = Gemm { w, x: w, y, ..Gemm::new(batch, rows, cols) };
             let id = BenchmarkId::new(format!("{batch} vectors"), element.name());
             row(&mut group, &ctx, id, &spec, &plain);
+        }
+    }
+    group.finish();
+
+    // The half steps of LNQ: a panel's product and visits, the sums and the tables of all rows.
+    let mut group = criterion.benchmark_group("lnq");
+    for bits in [2, 4] {
+        let layout = LnqLayout { rows, cols, bits };
+        let pieces = layout.pieces(ctx.caps()).expect("pieces");
+        let panel = Panel::all(&pieces, 512)[0];
+        let mut one = |name: &str, spec: &dyn Spec| {
+            row(&mut group, &ctx, BenchmarkId::new(name, bits), spec, &plain);
+        };
+        one("lnq_descent", &LnqDescent { layout, panel });
+        one("lnq_gram", &LnqGram { layout, piece: pieces[0], rows: 0..rows });
+        one("lnq_table", &LnqTable { layout });
+        if bits == 4 {
+            one("lnq_product", &LnqProduct { layout, panel, changed: None });
+            let all = Panel::all(&pieces, usize::MAX)[0];
+            let update = LnqProduct { layout, panel: all, changed: Some(panel) };
+            one("lnq_product of changes", &update);
+            one("lnq_objective", &LnqObjective { layout });
         }
     }
     group.finish();

@@ -1,13 +1,17 @@
 //! LNQ on one layer of heavy-tailed weights, 3 bits, two iterations of four cycles, and the sums of
 //! its Hessian. Besides the time, the rate over the work of every cycle done in full is printed.
 //!
+//! Then the half steps on the best adapter, `FEWBYTES_ADAPTER` chooses another: those alone, without
+//! clusters and rounding, which are the CPU's there too. A second run, with everything compiled.
+//!
 //! 1024 x 1024 by default; `FEWBYTES_LNQ_SIDE=4096` for the size of a real layer, once.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use fewbytes::linear::{Hessian, HessianAccumulator, LabelStep, LnqOptions, Weights, lnq};
+use fewbytes::linear::{Hessian, HessianAccumulator, LabelStep, LnqJob, LnqOptions, Weights, lnq};
+use fewbytes_wgpu::{Context, OpenOptions, ops};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal, StudentT};
 
@@ -83,6 +87,27 @@ fn layer(c: &mut Criterion) {
         }
     }
     group.finish();
+    device(&weights, &h);
+}
+
+/// The half steps on a device.
+fn device(weights: &Weights<'_>, h: &Hessian) {
+    let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).expect("an adapter");
+    let options = LnqOptions::default();
+    let job = LnqJob::new(weights, h, &options).expect("a good layer");
+    let settings = ops::lnq::Settings::default();
+    // One for every cycle, one at the start and one after all tables.
+    let products = (options.iterations * (options.cycles + 1) + 2) as f64;
+    let macs = weights.rows() as f64 * (weights.cols() as f64).powi(2);
+    for run in ["first", "second"] {
+        let start = Instant::now();
+        let steps = ctx.block_on(ops::lnq::half_steps(&ctx, &job, &settings, &|_| {}));
+        let spent = start.elapsed();
+        let steps = steps.expect("half steps").steps().to_vec();
+        let share = steps.last().map_or(0.0, |last| last.objective() / steps[0].objective());
+        rate(&format!("{}, {run} run", ctx.describe()), products * 2.0 * macs, spent);
+        println!("{share:.4} of the clusters' objective");
+    }
 }
 
 criterion_group!(benches, layer);

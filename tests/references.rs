@@ -1,13 +1,16 @@
 //! The scalar references, which judge every kernel, against numbers worked out by hand.
 
 use approx::assert_relative_eq;
+use fewbytes::linear::lnq_descent::Rows;
 use fewbytes::linear::{
-    Activation, BitplaneLayer, BitplaneShape, HessianLayout, HessianUpdate, TableElement, Tables,
-    VectorLayer, VectorShape,
+    Activation, BitplaneLayer, BitplaneShape, HessianLayout, HessianPiece, HessianUpdate,
+    LnqDescent, LnqGram, LnqLayout, LnqObjective, LnqProduct, LnqTable, Panel, TableElement,
+    Tables, VectorLayer, VectorShape,
 };
 use fewbytes::linear::{
     dequantize_bitplane, dequantize_vector, gemv_bitplane, gemv_vector, hessian_update,
 };
+use fewbytes::linear::{lnq_descent, lnq_gram, lnq_objective, lnq_product, lnq_table};
 
 /// Two rows of three weights, 3 bits, with tables for 2 and 3 bits.
 fn layer() -> BitplaneLayer {
@@ -111,4 +114,75 @@ fn hessians_are_weighted_sums_of_outer_products_in_whole_tiles() {
     assert_eq!([found.sums[1], found.sums[64 * 64 + 1]], [-0.5, -0.5]);
     let short = hessian_update::reference(&spec, &x, Some(&s[..3]), &before).unwrap_err();
     assert!(matches!(short, fewbytes::Error::Shape { .. }), "{short}");
+}
+
+/// One row of two inputs with `H = [[2, 1], [1, 4]]`, weights 1/2 and -1/4 and the table -1, 1, as
+/// the kernels of LNQ hold them.
+fn lnq_row(labels: [u8; 2]) -> (LnqLayout, Panel, Vec<f32>, Rows) {
+    let layout = LnqLayout { rows: 1, cols: 2, bits: 1 };
+    let piece = HessianPiece { number: 0, first: 0, len: 64 };
+    let mut h = vec![0.0; 64 * 64];
+    [h[0], h[1], h[64], h[65]] = [2.0, 1.0, 1.0, 4.0];
+    let (tables, weights) = (vec![-1.0, 1.0], [0.5, -0.25]);
+    let off = [0, 1].map(|i| tables[usize::from(labels[i])] - weights[i]);
+    let pull = [2.0 * off[0] + off[1], off[0] + 4.0 * off[1]];
+    let rows = Rows {
+        labels: layout.padded(&labels),
+        tables,
+        weights: layout.padded(&weights),
+        off: layout.padded(&off),
+        pull: layout.padded(&pull),
+    };
+    (layout, Panel { piece, first: 0, width: 64 }, h, rows)
+}
+
+#[test]
+fn products_and_objectives_of_lnq_are_those_of_the_matrix() {
+    let (layout, panel, h, rows) = lnq_row([0, 0]);
+    let products =
+        lnq_product::reference(&LnqProduct { layout, panel, changed: None }, &h, &rows.off)
+            .unwrap();
+    // -1.5 * 2 - 0.75 * 1 and -1.5 * 1 - 0.75 * 4.
+    assert_eq!(products.pull[..3], [-3.75, -4.5, 0.0]);
+    assert_eq!(products.condition[..3], [3.75, 4.5, 0.0]);
+    let objective = lnq_objective::reference(&LnqObjective { layout }, &rows.off, &rows.pull);
+    assert_eq!(objective.unwrap(), [(9.0, 9.0)]);
+}
+
+#[test]
+fn a_visit_takes_the_best_entry_and_later_inputs_hear_of_it() {
+    let (layout, panel, h, rows) = lnq_row([0, 0]);
+    let mut inverse = vec![0.0; 64];
+    [inverse[0], inverse[1]] = [0.5, 0.25];
+    let spec = LnqDescent { layout, panel };
+    let (done, changes) = lnq_descent::reference(&spec, &h, &inverse, &rows).unwrap();
+    // The first input aims at -1 + 3.75 / 2 and goes to 1; the second at -1 + (4.5 - 2) / 4 and
+    // stays.
+    assert_eq!(done.labels[..3], [1, 0, 0]);
+    assert_eq!(done.off[..3], [0.5, -0.75, 0.0]);
+    assert_eq!(changes[..3], [2.0, 0.0, 0.0]);
+    assert_eq!(done.pull, rows.pull);
+    let spec_of_changes = LnqProduct { layout, panel, changed: Some(panel) };
+    let added = lnq_product::reference(&spec_of_changes, &h, &changes).unwrap();
+    assert_eq!(added.pull[..3], [4.0, 2.0, 0.0]);
+    // Left out, the first stays, too, and the second aims at 1/8: at -1 and 1 alike but for that.
+    inverse[0] = 0.0;
+    let (done, _) = lnq_descent::reference(&spec, &h, &inverse, &rows).unwrap();
+    assert_eq!(done.labels[..3], [0, 1, 0]);
+}
+
+#[test]
+fn the_best_table_meets_the_weights_where_it_can_and_is_sorted() {
+    let (layout, panel, h, rows) = lnq_row([0, 1]);
+    let spec = LnqGram { layout, piece: panel.piece, rows: 0..1 };
+    let gram = lnq_gram::reference(&spec, &h, &rows.labels).unwrap();
+    assert_eq!(gram, [2.0, 1.0, 1.0, 4.0]);
+    let gram: Vec<f32> = gram.into_iter().map(|g| g as f32).collect();
+    let (done, unsolved) = lnq_table::reference(&LnqTable { layout }, &gram, &rows).unwrap();
+    assert_relative_eq!(done.tables.as_slice(), [-0.25, 0.5].as_slice(), epsilon = 1e-6);
+    assert_eq!((&done.labels[..3], unsolved), (&[1, 0, 0][..], vec![false]));
+    assert!(done.off.iter().all(|off| off.abs() < 1e-6));
+    let (kept, unsolved) =
+        lnq_table::reference(&LnqTable { layout }, &[1.0, 5.0, 5.0, 1.0], &rows).unwrap();
+    assert_eq!((kept.tables, unsolved), (rows.tables, vec![true]));
 }

@@ -6,11 +6,12 @@ use fewbytes::launch::{Caps, Spec};
 use fewbytes::linear::gemm::Block;
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, Gemm,
-    GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, MatmulBitplane,
-    TableElement, VectorLayout, VectorShape,
+    GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, LnqDescent, LnqGram,
+    LnqLayout, LnqObjective, LnqProduct, LnqTable, MatmulBitplane, Panel, TableElement,
+    VectorLayout, VectorShape,
 };
 
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 13] = [
     "gemv_bitplane",
     "gemm_bitplane",
     "gemm",
@@ -20,6 +21,11 @@ pub(crate) const NAMES: [&str; 8] = [
     "gemv_vector",
     "dequantize_vector",
     "hessian_update",
+    "lnq_product",
+    "lnq_descent",
+    "lnq_gram",
+    "lnq_table",
+    "lnq_objective",
 ];
 
 /// What is written of a kernel.
@@ -48,6 +54,10 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
         VectorLayout::for_shape(shape, TableElement::F16, false, caps)
     };
     match arguments.kernel.as_str() {
+        kernel if kernel.starts_with("lnq_") => {
+            let specs = lnq(kernel, LnqLayout { rows, cols, bits }, caps)?;
+            Ok(Described { layout: None, specs })
+        }
         "gemm_bitplane" => {
             let layout = weights()?;
             let spec = GemmBitplane::new(layout.clone(), bits, batch);
@@ -90,4 +100,28 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
             Described::new(&layout, GemvBitplane { activation, ..spec })
         }
     }
+}
+
+/// A kernel of LNQ over all inputs and all rows.
+fn lnq(kernel: &str, layout: LnqLayout, caps: &Caps) -> Result<Vec<Box<dyn Spec>>> {
+    let pieces = layout.pieces(caps)?;
+    let panels = Panel::all(&pieces, 512);
+    let rows = 0..layout.rows;
+    Ok(match kernel {
+        "lnq_product" => {
+            let of = |&panel| boxed(LnqProduct { layout, panel, changed: None });
+            panels.iter().map(of).collect()
+        }
+        "lnq_descent" => panels.iter().map(|&panel| boxed(LnqDescent { layout, panel })).collect(),
+        "lnq_gram" => {
+            let of = |&piece| boxed(LnqGram { layout, piece, rows: rows.clone() });
+            pieces.iter().map(of).collect()
+        }
+        "lnq_table" => vec![boxed(LnqTable { layout })],
+        _ => vec![boxed(LnqObjective { layout })],
+    })
+}
+
+fn boxed(spec: impl Spec + 'static) -> Box<dyn Spec> {
+    Box::new(spec)
 }

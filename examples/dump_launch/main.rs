@@ -25,7 +25,8 @@ struct Arguments {
     /// Inputs of the layer.
     #[arg(long, default_value_t = 4096)]
     cols: usize,
-    /// Width to run at, 2 to 8; for the vector kernels bits of a code for two weights, 2 to 6.
+    /// Width to run at, 2 to 8; for the vector kernels bits of a code for two weights,
+    /// 2 to 6, for those of LNQ 1 to 4.
     #[arg(long, default_value_t = 4)]
     bits: u8,
     /// Activation vectors of gemm_bitplane, gemm and matmul_bitplane, tokens of hessian_update.

@@ -54,7 +54,7 @@ fn load_weighted(token: u32, input: u32, group: u32) -> Run {
 
 @compute @workgroup_size(WORKGROUP)
 fn hessian_update(
-    @builtin(local_invocation_index) lane: u32,
+    lane: Lane,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
@@ -73,8 +73,8 @@ fn hessian_update(
     }
     column += row;
 
-    let own = lane / ROWS;
-    let place = lane % ROWS;
+    let own = lane.index / ROWS;
+    let place = lane.index % ROWS;
     let left = row * ROWS + place;
     let right = column * ROWS + row_of_place(place);
     var token = own * 8u;

@@ -22,6 +22,12 @@ pub mod hessian_update;
 mod layer;
 mod layout;
 mod lnq;
+pub mod lnq_descent;
+pub mod lnq_gram;
+mod lnq_layout;
+pub mod lnq_objective;
+pub mod lnq_product;
+pub mod lnq_table;
 pub mod matmul_bitplane;
 mod parallel;
 mod planes;
@@ -50,9 +56,15 @@ pub use hessian_update::{HessianLayout, HessianUpdate};
 pub use layer::{BitplaneLayer, BitplaneShape};
 pub use layout::BitplaneLayout;
 pub use lnq::{
-    LabelStep, Lnq, LnqOptions, LnqReport, LnqStep, Phase, Precision, lnq, lnq_from,
+    LabelStep, Lnq, LnqJob, LnqOptions, LnqReport, LnqStep, Phase, Precision, lnq, lnq_from,
     lnq_with_progress, objectives, round_with_feedback,
 };
+pub use lnq_descent::LnqDescent;
+pub use lnq_gram::LnqGram;
+pub use lnq_layout::{HessianPiece, LnqLayout, Panel};
+pub use lnq_objective::LnqObjective;
+pub use lnq_product::LnqProduct;
+pub use lnq_table::LnqTable;
 pub use matmul_bitplane::MatmulBitplane;
 pub use quantize::{
     Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,

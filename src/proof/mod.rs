@@ -13,6 +13,12 @@ mod gemm_bitplane;
 mod gemv_bitplane;
 mod gemv_vector;
 mod hessian_update;
+mod lnq;
+mod lnq_descent;
+mod lnq_gram;
+mod lnq_objective;
+mod lnq_product;
+mod lnq_table;
 mod matmul_bitplane;
 mod products;
 mod stream;
@@ -117,6 +123,11 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_vector::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(hessian_update::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_product::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_descent::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_gram::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_table::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(lnq_objective::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

@@ -10,6 +10,7 @@ pub mod gemv_bitplane;
 pub mod gemv_vector;
 pub mod hessian;
 pub mod hessian_update;
+pub mod lnq;
 pub mod matmul_bitplane;
 mod products;
 pub mod stream_copy;

@@ -14,7 +14,7 @@ const PIVOT: f64 = 1e-6;
 ///
 /// Whatever the damping, `2 r^T x - x^T G x` is not negative: the step never makes the quadratic
 /// worse. Two rounds of refinement take out what light damping adds.
-pub(super) fn solve_damped(g: &[f64], r: &[f64]) -> Option<Vec<f64>> {
+pub(in crate::linear) fn solve_damped(g: &[f64], r: &[f64]) -> Option<Vec<f64>> {
     let m = r.len();
     let mean = g.iter().step_by(m + 1).sum::<f64>() / m as f64;
     let mut damping = LEAST;

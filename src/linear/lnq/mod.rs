@@ -8,6 +8,7 @@
 
 mod cholesky;
 mod feedback;
+mod job;
 mod problem;
 mod report;
 mod run;
@@ -15,6 +16,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::linear) use cholesky::solve_damped;
+pub use job::LnqJob;
 pub use report::{Lnq, LnqReport, LnqStep, Phase};
 
 use super::quantize::{Method, Quantized, seed};

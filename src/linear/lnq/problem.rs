@@ -26,17 +26,13 @@ impl Problem {
     pub(super) fn new(hessian: &Hessian, group: usize, options: &LnqOptions) -> Self {
         let cols = hessian.inputs();
         let diagonal = hessian.diagonal(group);
-        let mean = diagonal.iter().map(|&h| f64::from(h)).sum::<f64>() / cols as f64;
+        let mean = mean(&diagonal);
         let mut inverse = vec![[0.0; SIDE]; cols.div_ceil(SIDE)];
         let mut inactive = 0;
-        for (inverse, &h) in inverse.as_flattened_mut().iter_mut().zip(&diagonal) {
-            let h = f64::from(h);
-            // The inverse of a subnormal number may be infinite as f32.
-            if h > INACTIVE * mean && h >= f64::from(f32::MIN_POSITIVE) {
-                *inverse = 1.0 / h;
-            } else {
-                inactive += 1;
-            }
+        for (place, reciprocal) in inverse.as_flattened_mut().iter_mut().zip(reciprocals(&diagonal))
+        {
+            *place = reciprocal;
+            inactive += usize::from(reciprocal == 0.0);
         }
         let tiles = hessian.tiles(group);
         let (feedback, damping) = match options.labels {
@@ -45,4 +41,21 @@ impl Problem {
         };
         Self { cols, tiles, feedback, inverse, inactive, damping }
     }
+}
+
+fn mean(diagonal: &[f32]) -> f64 {
+    diagonal.iter().map(|&h| f64::from(h)).sum::<f64>() / diagonal.len() as f64
+}
+
+/// 1 / H[i, i], 0 for inactive inputs.
+fn reciprocals(diagonal: &[f32]) -> impl Iterator<Item = f64> {
+    // The inverse of a subnormal number may be infinite as f32.
+    let (least, normal) = (INACTIVE * mean(diagonal), f64::from(f32::MIN_POSITIVE));
+    let active = move |h: f64| h > least && h >= normal;
+    diagonal.iter().map(|&h| f64::from(h)).map(move |h| if active(h) { 1.0 / h } else { 0.0 })
+}
+
+/// The same in f32.
+pub(super) fn inverse_diagonal(diagonal: &[f32]) -> impl Iterator<Item = f32> {
+    reciprocals(diagonal).map(|reciprocal| reciprocal as f32)
 }

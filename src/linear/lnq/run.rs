@@ -14,7 +14,7 @@ use crate::linear::{Hessian, Quantized, TableElement, Weights};
 use crate::{Error, Result};
 
 /// Rise of an objective that rounding explains, relative.
-const SLACK: f64 = 1e-6;
+pub(super) const SLACK: f64 = 1e-6;
 
 /// Rows `first ..` of a layer, all of one group.
 struct Part<'a> {
@@ -70,6 +70,36 @@ pub(super) fn layer(
     options: &LnqOptions,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Lnq> {
+    let counter = AtomicUsize::new(0);
+    let tell = |rows| progress(counter.fetch_add(rows, Ordering::Relaxed) + rows);
+    every_part(weights, hessian, start, options, &|problem, part| match options.precision {
+        Precision::F32 => improve::<f32>(problem, part, options, &tell),
+        Precision::F64 => improve::<f64>(problem, part, options, &tell),
+    })
+}
+
+/// What is left to do once `found` has gone through all half steps.
+pub(super) fn conclude(
+    weights: &Weights<'_>,
+    hessian: &Hessian,
+    found: &Quantized,
+    options: &LnqOptions,
+    exact: bool,
+) -> Result<Lnq> {
+    every_part(weights, hessian, found, options, &|problem, part| {
+        let block: Block<'_, f32> = part.block(problem, 1 << options.bits);
+        finish(block, part, options, Vec::new(), exact)
+    })
+}
+
+/// Does `work` on all parts and joins what becomes of them.
+fn every_part(
+    weights: &Weights<'_>,
+    hessian: &Hessian,
+    start: &Quantized,
+    options: &LnqOptions,
+    work: &(impl Fn(&Problem, &Part<'_>) -> Result<Done> + Sync),
+) -> Result<Lnq> {
     let (rows, cols) = (weights.rows(), weights.cols());
     let mut codes = Vec::with_capacity(rows * cols);
     let mut table = Vec::with_capacity(rows << options.bits);
@@ -81,8 +111,6 @@ pub(super) fn layer(
         groups_without_factor: 0,
         damping: 0.0,
     };
-    let counter = AtomicUsize::new(0);
-    let tell = |rows| progress(counter.fetch_add(rows, Ordering::Relaxed) + rows);
     for group in 0..hessian.groups() {
         let problem = Problem::new(hessian, group, options);
         let without_factor = options.labels == LabelStep::Feedback && problem.feedback.is_none();
@@ -90,10 +118,7 @@ pub(super) fn layer(
         report.zero_groups += usize::from(problem.inactive == cols);
         report.groups_without_factor += usize::from(without_factor);
         report.damping = report.damping.max(problem.damping);
-        let done = each(parts(group, hessian, weights, start), |part| match options.precision {
-            Precision::F32 => improve::<f32>(&problem, &part, options, &tell),
-            Precision::F64 => improve::<f64>(&problem, &part, options, &tell),
-        });
+        let done = each(parts(group, hessian, weights, start), |part| work(&problem, &part));
         for done in done {
             // In order of rows: of several errors the first row's is told.
             let done = done?;
@@ -134,7 +159,7 @@ fn improve<T: Real>(
 ) -> Result<Done> {
     let mut block: Block<'_, T> = part.block(problem, 1 << options.bits);
     block.refresh();
-    let slack = if options.precision == Precision::F64 { 0.0 } else { SLACK };
+    let slack = slack(options);
     let mut objectives = block.objectives();
     let mut steps = Vec::with_capacity(options.half_steps().min(64) + 3);
     steps.push(LnqStep { phase: Phase::Start, rows: objectives.clone(), restored: 0 });
@@ -154,15 +179,33 @@ fn improve<T: Real>(
         steps.push(LnqStep { phase, rows: objectives.clone(), restored });
         tell(block.rows);
     }
+    Ok(Done { unsolved, ..finish(block, part, options, steps, true)? })
+}
+
+fn slack(options: &LnqOptions) -> f64 {
+    if options.precision == Precision::F64 { 0.0 } else { SLACK }
+}
+
+/// Inactive inputs, rounded tables, the final cycle; with the objectives of rounded tables if
+/// `exact`.
+fn finish<T: Real>(
+    mut block: Block<'_, T>,
+    part: &Part<'_>,
+    options: &LnqOptions,
+    mut steps: Vec<LnqStep>,
+    exact: bool,
+) -> Result<Done> {
     block.place_inactive();
     let tables = rounded(&block, part.first, options)?;
     block.state.tables = tables.iter().map(|&v| T::of(v)).collect();
-    let rows = block.exact_objectives();
-    steps.push(LnqStep { phase: Phase::Rounded, rows, restored: 0 });
+    if exact || options.final_cycle {
+        let rows = block.exact_objectives();
+        steps.push(LnqStep { phase: Phase::Rounded, rows, restored: 0 });
+    }
     if options.final_cycle {
         block.refresh();
-        objectives = block.objectives();
-        let restored = kept(&mut block, &mut objectives, slack, |block| {
+        let mut objectives = block.objectives();
+        let restored = kept(&mut block, &mut objectives, slack(options), |block| {
             block.descend();
         });
         let rows = block.exact_objectives();
@@ -170,7 +213,7 @@ fn improve<T: Real>(
     }
     let mut labels = vec![0; part.labels.len()];
     block.write_labels(&mut labels);
-    Ok(Done { labels, tables, steps, unsolved })
+    Ok(Done { labels, tables, steps, unsolved: 0 })
 }
 
 /// Takes a half step, and takes it back for the rows that it makes worse; gives their number.

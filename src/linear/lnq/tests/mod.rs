@@ -2,6 +2,7 @@
 
 mod bad;
 mod gain;
+mod job;
 mod labels;
 mod monotone;
 mod tables;
