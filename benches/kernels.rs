@@ -2,27 +2,52 @@
 //! many vectors with their floating-point operations instead.
 //!
 //! The times are those of `fewbytes_wgpu::measure`, a chain of dispatches that rotates past the
-//! cache, so they leave submission and wait out; criterion keeps and compares them. The adapter is
-//! printed; `FEWBYTES_ADAPTER` chooses another. A software adapter gets a smaller matrix.
+//! cache, so they leave submission and wait out; criterion keeps and compares them. What it does
+//! between two rows lets a GPU lower its clock, so a probe watches that. The adapter is printed;
+//! `FEWBYTES_ADAPTER` chooses another. A software adapter gets a smaller matrix.
 
 use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
-    HessianLayout, HessianUpdate, SumSlices, TableElement,
+    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, GemmBitplane,
+    GemvBitplane, GemvVector, HessianLayout, HessianUpdate, SumSlices, TableElement, VectorLayout,
+    VectorShape,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
-use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, time};
+use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, Probe};
 use fewbytes_wgpu::{Context, OpenOptions, wgpu};
+use std::cell::RefCell;
 use std::time::Duration;
+
+/// A device, and the load that watches its clock.
+struct Device {
+    ctx: Context,
+    probe: RefCell<Probe>,
+}
+
+impl Device {
+    fn open() -> Self {
+        let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).expect("an adapter");
+        let probe = RefCell::new(Probe::new(&ctx, Probe::WAKE_UP).expect("the probe"));
+        Self { ctx, probe }
+    }
+}
+
+impl std::ops::Deref for Device {
+    type Target = Context;
+
+    fn deref(&self) -> &Context {
+        &self.ctx
+    }
+}
 
 /// One row: criterion is told how long as many dispatches as it asks for take.
 fn row(
     group: &mut BenchmarkGroup<'_, WallTime>,
-    ctx: &Context,
+    ctx: &Device,
     id: BenchmarkId,
     spec: &impl Spec,
     knobs: &Knobs,
@@ -42,17 +67,22 @@ fn row(
     let options = Options { samples: 3, ..Options::quick(Order::Chain) };
     group.bench_function(id, |bencher| {
         bencher.iter_custom(|dispatches| {
-            let timing = time(ctx, &rotation, &options).expect("a time");
+            let timing = ctx.probe.borrow_mut().time(ctx, &rotation, &options).expect("a time");
+            if !timing.settled {
+                println!("this time did not settle or the device's clock fell");
+            }
             Duration::from_secs_f64(timing.dispatch_ns.median * 1e-9 * dispatches as f64)
         });
     });
 }
 
 fn kernels(criterion: &mut Criterion) {
-    let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).expect("an adapter");
+    let ctx = Device::open();
     let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
     let (rows, cols, words) = if software { (1024, 1024, 1 << 22) } else { (4096, 4096, 1 << 28) };
-    let words = words.min((ctx.caps().bindable_bytes() / 16 * 4) as usize);
+    // Half of them are copied, in quads too.
+    let words = words.min((ctx.caps().bindable_bytes() / 32 * 8) as usize);
+    ctx.probe.borrow_mut().wake(&ctx).expect("the probe's load");
     println!("{}: {rows} x {cols}, {} MiB", ctx.describe(), words >> 18);
     let plain = Knobs::default();
 
@@ -87,6 +117,25 @@ fn kernels(criterion: &mut Criterion) {
     row(&mut group, &ctx, BenchmarkId::new("4 slices", 4), &spec, &sliced);
     group.finish();
 
+    let mut group = criterion.benchmark_group("gemv_vector");
+    let pairs = |code_bits| {
+        let shape = VectorShape { rows, cols, code_bits };
+        VectorLayout::for_shape(shape, TableElement::F16, false, ctx.caps()).expect("a layout")
+    };
+    for code_bits in 2..=6 {
+        let spec = GemvVector::new(pairs(code_bits));
+        row(&mut group, &ctx, BenchmarkId::new("default", code_bits), &spec, &plain);
+    }
+    let written_out = Knobs { unroll: Some(true), rows: Some(2), ..plain };
+    row(
+        &mut group,
+        &ctx,
+        BenchmarkId::new("written out", 4),
+        &GemvVector::new(pairs(4)),
+        &written_out,
+    );
+    group.finish();
+
     let mut group = criterion.benchmark_group("sum_slices");
     let activation = Activation::F32;
     let spec = SumSlices { rows: 1 << 16, batch: 1, slices: 8, activation, bias: false };
@@ -110,10 +159,17 @@ fn kernels(criterion: &mut Criterion) {
         row(&mut group, &ctx, BenchmarkId::new(element.name(), bits), &spec, &plain);
     }
     group.finish();
+
+    let mut group = criterion.benchmark_group("dequantize_vector");
+    for (code_bits, element) in [(4, Activation::F16), (6, Activation::F32)] {
+        let spec = DequantizeVector { layout: pairs(code_bits), element };
+        row(&mut group, &ctx, BenchmarkId::new(element.name(), code_bits), &spec, &plain);
+    }
+    group.finish();
 }
 
 fn hessians(criterion: &mut Criterion) {
-    let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).expect("an adapter");
+    let ctx = Device::open();
     let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
     let (inputs, tokens) = if software { (512, 128) } else { (4096, 1024) };
     println!("{}: {inputs} inputs, {tokens} tokens", ctx.describe());

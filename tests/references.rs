@@ -1,9 +1,13 @@
 //! The scalar references, which judge every kernel, against numbers worked out by hand.
 
 use approx::assert_relative_eq;
-use fewbytes::linear::{Activation, BitplaneLayer, BitplaneShape, TableElement, Tables};
-use fewbytes::linear::{HessianLayout, HessianUpdate};
-use fewbytes::linear::{dequantize_bitplane, gemv_bitplane, hessian_update};
+use fewbytes::linear::{
+    Activation, BitplaneLayer, BitplaneShape, HessianLayout, HessianUpdate, TableElement, Tables,
+    VectorLayer, VectorShape,
+};
+use fewbytes::linear::{
+    dequantize_bitplane, dequantize_vector, gemv_bitplane, gemv_vector, hessian_update,
+};
 
 /// Two rows of three weights, 3 bits, with tables for 2 and 3 bits.
 fn layer() -> BitplaneLayer {
@@ -45,6 +49,45 @@ fn dense_rows_are_table_entries_and_f16_rows_are_padded_with_zero() {
     assert_eq!(f32, [0.5, -0.5, 1.0, -10.0, -5.0, 10.0]);
     let f16 = dequantize_bitplane::reference(&layer(), 2, Activation::F16).unwrap();
     assert_eq!(f16, [0.5, -0.5, 1.0, 0.0, -10.0, -5.0, 10.0, 0.0]);
+}
+
+/// Two rows of three weights in pairs, codes of 2 bits.
+fn vectors() -> VectorLayer {
+    let shape = VectorShape { rows: 2, cols: 3, code_bits: 2 };
+    let tables = [
+        [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]],
+        [[-1.0, -2.0], [-3.0, -4.0], [-5.0, -6.0], [-7.0, 0.5]],
+    ];
+    let (tables, bias) = (tables.as_flattened().as_flattened(), Some(vec![100.0, -200.0]));
+    VectorLayer::from_codes(shape, &[3, 0, 2, 3], TableElement::F16, tables, bias).unwrap()
+}
+
+#[test]
+fn a_code_for_two_weights_stands_for_neighbours_and_half_of_the_last_is_unused() {
+    let layer = vectors();
+    assert_eq!(layer.codes(), [3, 0, 2, 3]);
+    assert_eq!(layer.dequantize(), [7.0, 8.0, 1.0, -5.0, -6.0, -7.0]);
+    assert_eq!(layer.table(1).unwrap()[3], [-7.0, 0.5]);
+    let product = gemv_vector::reference(&layer, &[2.0, 0.25, -4.0], true).unwrap();
+    // 100 + 7 * 2 + 8 * 0.25 - 1 * 4 and -200 - 5 * 2 - 6 * 0.25 + 7 * 4.
+    assert_relative_eq!(product.y.as_slice(), [112.0, -183.5].as_slice());
+    assert_relative_eq!(product.condition.as_slice(), [120.0, 239.5].as_slice());
+    let product = gemv_vector::reference(&layer, &[2.0, 0.25, -4.0], false).unwrap();
+    assert_relative_eq!(product.y.as_slice(), [12.0, 16.5].as_slice());
+    let short = gemv_vector::reference(&layer, &[1.0; 2], true).unwrap_err();
+    assert!(matches!(short, fewbytes::Error::Shape { .. }), "{short}");
+    let f16 = dequantize_vector::reference(&layer, Activation::F16);
+    assert_eq!(f16, [7.0, 8.0, 1.0, 0.0, -5.0, -6.0, -7.0, 0.0]);
+}
+
+#[test]
+fn codes_and_tables_count_into_the_average_bits() {
+    // Two codes of 2 bits and a table of eight halves for three weights.
+    assert_relative_eq!(vectors().average_bits(), (2.0 * 2.0 + 8.0 * 16.0) / 3.0);
+    let shape = VectorShape { rows: 1, cols: 4096, code_bits: 4 };
+    let layer =
+        VectorLayer::from_codes(shape, &[0; 2048], TableElement::F16, &[0.0; 32], None).unwrap();
+    assert_relative_eq!(layer.average_bits(), 2.125);
 }
 
 #[test]

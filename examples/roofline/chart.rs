@@ -4,6 +4,7 @@ use crate::checks::Checks;
 use crate::report::{Device, Figure, Report};
 use crate::table::microseconds;
 use anyhow::{Context as _, Result, anyhow};
+use fewbytes_wgpu::measure::Clock;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -102,8 +103,12 @@ fn panel(area: &Area<'_>, device: &Device, date: &str, top: i32) -> Drawn {
     let text = |text: String, at, style: TextStyle<'_>| area.draw(&Text::new(text, at, style));
 
     text(cut(&device.title(), 96), (16, top + 20), left(17))?;
+    let clock = match device.read.timing.clock {
+        Clock::Timestamps => "time",
+        Clock::Wall => "WALL time, submission and wait included",
+    };
     let read = format!(
-        "Bytes needed by time, as a share of the read stream, {:.0} GB/s. {date}",
+        "Bytes needed by {clock}, as a share of the read stream, {:.0} GB/s. {date}",
         device.read.gb_per_s
     );
     text(read, (16, top + 42), left(14))?;
@@ -215,6 +220,14 @@ mod tests {
         assert!(svg.contains("Test &lt;GPU&gt; &amp; more"), "{svg}");
         assert!(!svg.contains("without bounds checks"));
         assert!(svg.trim_start().starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    }
+
+    #[test]
+    fn wall_time_is_called_that() {
+        let mut report = report(&[("2 bits", 5.0)]);
+        assert!(!svg(&report).unwrap().contains("WALL"));
+        report.devices[0].read.timing.clock = Clock::Wall;
+        assert!(svg(&report).unwrap().contains("WALL time"));
     }
 
     #[test]

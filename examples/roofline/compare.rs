@@ -14,19 +14,42 @@ pub(crate) fn text(old: &Report, new: &Report) -> String {
     if old.fewbytes != new.fewbytes {
         text += &format!("kernels of version {} against {}\n", new.fewbytes, old.fewbytes);
     }
-    for device in &new.devices {
-        let twin = old.devices.iter().find(|twin| twin.adapter == device.adapter);
-        // One device each is meant to be compared, whatever it is.
-        let twin = twin.or(match (old.devices.as_slice(), new.devices.as_slice()) {
-            ([only], [_]) => Some(only),
-            _ => None,
-        });
+    for (device, twin) in new.devices.iter().zip(twins(&old.devices, &new.devices)) {
         text += &match twin {
             Some(twin) => of_device(twin, device),
             None => format!("{}: not in the old figures\n", device.title()),
         };
     }
     text
+}
+
+/// The old device of every new one: the most alike first, and each at most once, since a machine may
+/// have several equal cards, and one card several drivers or backends.
+fn twins<'a>(old: &'a [Device], new: &[Device]) -> Vec<Option<&'a Device>> {
+    // One device each is meant to be compared, whatever it is.
+    let single = old.len() == 1 && new.len() == 1;
+    let alike = |a: &Device, b: &Device| {
+        let same = [a.adapter == b.adapter, a.backend == b.backend, a.driver == b.driver];
+        match same {
+            [true, true, true] => 0,
+            [true, true, false] => 1,
+            [true, false, _] => 2,
+            [false, ..] if single => 3,
+            [false, ..] => usize::MAX,
+        }
+    };
+    let mut twins = vec![None; new.len()];
+    let mut used = vec![false; old.len()];
+    for likeness in 0..=3 {
+        for (device, twin) in new.iter().zip(&mut twins).filter(|(_, twin)| twin.is_none()) {
+            let fits = |at: &usize| !used[*at] && alike(&old[*at], device) == likeness;
+            if let Some(at) = (0..old.len()).find(fits) {
+                used[at] = true;
+                *twin = Some(&old[at]);
+            }
+        }
+    }
+    twins
 }
 
 fn of_device(old: &Device, new: &Device) -> String {
@@ -117,6 +140,30 @@ mod tests {
         assert!(with_driver.contains("another driver: it was \"driver 1.0\""), "{with_driver}");
         new.devices[0].adapter = "Another".to_owned();
         assert!(text(&old, &new).contains("another adapter"));
+    }
+
+    #[test]
+    fn the_most_alike_is_compared_and_each_old_device_once() {
+        let device = |backend: &str, driver: &str| {
+            let mut device = report(&[]).devices.remove(0);
+            (device.backend, device.driver) = (backend.to_owned(), driver.to_owned());
+            device
+        };
+        let places = |old: &[Device], new: &[Device]| -> Vec<Option<usize>> {
+            let at = |twin: &Device| old.iter().position(|device| std::ptr::eq(device, twin));
+            twins(old, new).into_iter().map(|twin| twin.and_then(at)).collect()
+        };
+        let [a, b, c] = [("vulkan", "1"), ("vulkan", "2"), ("gl", "3")].map(|(b, d)| device(b, d));
+        // The same card by several drivers and backends, in another order.
+        let old = [a.clone(), b.clone(), c.clone()];
+        assert_eq!(places(&old, &[c.clone(), b.clone(), a.clone()]), [2, 1, 0].map(Some));
+        // Two equal cards are two devices.
+        assert_eq!(places(&[a.clone(), a.clone()], &[a.clone(), a.clone()]), [0, 1].map(Some));
+        assert_eq!(places(&old[..1], &[a.clone(), a.clone()]), [Some(0), None]);
+        // What is the same is not taken by what is only alike.
+        assert_eq!(places(&old[..1], &[b.clone(), a]), [None, Some(0)]);
+        let newer = device("vulkan", "4");
+        assert_eq!(places(&old, &[c, newer.clone(), newer]), [2, 0, 1].map(Some));
     }
 
     #[test]

@@ -180,8 +180,10 @@ impl Report {
     }
 }
 
-/// Makes the folder of a file that is to be written.
+/// Makes the folder of a file that is to be written. Minutes of measuring should not end with a
+/// file that cannot be there.
 pub(crate) fn make_folder(path: &Path) -> Result<()> {
+    ensure!(!path.is_dir(), "cannot write {}: it is a folder", path.display());
     match path.parent() {
         Some(folder) => fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder of {}", path.display())),
@@ -244,6 +246,13 @@ pub(crate) mod tests {
         report.write(&path).unwrap();
         assert_eq!(Report::read(&path).unwrap(), report);
         assert_eq!(report.date.len(), 10);
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_a_file_is_seen_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = make_folder(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("it is a folder"), "{error}");
     }
 
     #[test]

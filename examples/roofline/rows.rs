@@ -5,7 +5,7 @@ use anyhow::Result;
 use fewbytes::launch::{Caps, Knobs, Launch, Lookup, Masks, Reduce, Spec};
 use fewbytes::linear::{
     Activation, Arithmetic, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane,
-    TableElement,
+    GemvVector, TableElement, VectorLayout, VectorShape,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes_wgpu::measure::Order;
@@ -54,6 +54,8 @@ const BITS: [u8; 7] = [2, 3, 4, 5, 6, 7, 8];
 const QUICK_BITS: [u8; 3] = [2, 4, 8];
 const HALF_BITS: [u8; 2] = [2, 3];
 const FORM_BITS: [u8; 4] = [2, 4, 6, 8];
+/// Codes for two weights: 2, 2.5 and 3 bits a weight.
+const CODE_BITS: [u8; 3] = [4, 5, 6];
 
 /// How much to measure.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +100,7 @@ pub(crate) enum Work {
     Read(StreamRead),
     Copy(StreamCopy),
     Gemv(GemvBitplane),
+    Vector(GemvVector),
     Dequantize(DequantizeBitplane),
 }
 
@@ -107,6 +110,7 @@ impl Work {
             Self::Read(spec) => spec,
             Self::Copy(spec) => spec,
             Self::Gemv(spec) => spec,
+            Self::Vector(spec) => spec,
             Self::Dequantize(spec) => spec,
         }
     }
@@ -199,6 +203,13 @@ pub(crate) fn all(
         plain.extend(products(caps, extent, product)?);
     }
     let side = if extent.software { 1024 } else { 8192 };
+    for code_bits in CODE_BITS {
+        let shape = VectorShape { rows: side, cols: side, code_bits };
+        let layout = VectorLayout::for_shape(shape, TableElement::F16, false, caps)?;
+        let spec = GemvVector { activation: Activation::F16, ..GemvVector::new(layout) };
+        let setting = format!("{code_bits} bits a pair f16");
+        plain.push(Row::new(Work::Vector(spec), (side, side), setting));
+    }
     let layout = layout(side, side, caps)?;
     for element in [Activation::F16, Activation::F32] {
         for &bits in extent.bits() {
@@ -342,10 +353,11 @@ mod tests {
     fn the_whole_matrix_is_there() {
         let count = |caps: &Caps, extent| all(caps, extent, &[Order::Chain], false).unwrap().len();
         let full = Extent { forms: false, ..extent(false, false) };
-        // Shapes x widths; vectors x widths; f16 products; f32 activations; dequantizing.
-        assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 3 * 2 + 2 * 7 + 2 * 7);
-        assert_eq!(count(&Caps { f16: false, ..caps() }, full), 8 * 7 + 3 * 7 + 2 * 7 + 2 * 7);
-        assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 2 * 3);
+        // Shapes x widths; vectors x widths; f16 products; f32 activations; pairs; dequantizing.
+        assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 3 * 2 + 2 * 7 + 3 + 2 * 7);
+        let without = Caps { f16: false, ..caps() };
+        assert_eq!(count(&without, full), 8 * 7 + 3 * 7 + 2 * 7 + 3 + 2 * 7);
+        assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 3 + 2 * 3);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) fn merged(rows: Vec<Row>) -> Vec<Row> {
 }
 
 /// Tunes every row, remembers the outcome in `cache` and gives the rows with the fastest knobs.
-/// What was measured without bounds checks is not remembered: plans have them unless told.
+/// What was measured without bounds checks counts for contexts without them only.
 ///
 /// Rows that cannot be tuned end up among the device's failures.
 pub(crate) fn rows(
@@ -56,9 +56,7 @@ pub(crate) fn rows(
         let watch = |done, of| bar.set_message(format!("tuning {name}, {done} of {of}"));
         let spec = row.work.spec();
         let tuned = on.tune_with(spec, &options, watch).and_then(|tuned| {
-            if row.checks == Checks::Bounds {
-                cache.remember(on, spec, &tuned)?;
-            }
+            cache.remember(on, spec, &tuned)?;
             Ok(tuned)
         });
         match tuned {
@@ -90,8 +88,18 @@ impl Line {
 
 /// What was tried and won, row by row.
 pub(crate) fn text(lines: &[Line]) -> String {
-    let header =
-        ["tuned", "shape", "setting", "fastest", "timed", "left out", "defaults us", "us", "gain"];
+    let header = [
+        "tuned",
+        "shape",
+        "setting",
+        "fastest",
+        "timed",
+        "left out",
+        "defaults us",
+        "us",
+        "gain",
+        "",
+    ];
     let mut rows = table(&header, 4);
     for line in lines {
         let timed = line.tuned.tried.iter().filter(|trial| trial.timing().is_some()).count();
@@ -108,9 +116,13 @@ pub(crate) fn text(lines: &[Line]) -> String {
             line.defaults().map_or_else(String::new, microseconds),
             microseconds(fastest),
             gain.unwrap_or_default(),
+            if line.tuned.timing.settled { "" } else { "~" }.to_owned(),
         ]);
     }
     let mut text = format!("{}\n", rows.trim_fmt());
+    if lines.iter().any(|line| !line.tuned.timing.settled) {
+        text += "~          the time did not settle, so the choice is not remembered\n";
+    }
     let failed =
         lines.iter().flat_map(|line| line.tuned.tried.iter().map(move |trial| (line, trial)));
     for (line, trial) in failed {
@@ -121,7 +133,7 @@ pub(crate) fn text(lines: &[Line]) -> String {
     text
 }
 
-/// Adds what `cache` holds to the file, replacing what it had for the same device, driver and spec.
+/// Adds what `cache` holds to the file, replacing what it had for the same device, driver, checks and spec.
 pub(crate) fn save(path: &Path, cache: &TuneCache) -> Result<()> {
     let mut saved = TuneCache::load_or_new(path)?;
     saved.merge(cache);
@@ -170,7 +182,11 @@ mod tests {
         let traffic = Default::default();
         let tuned = Tuned { knobs, timing, tried, traffic, bound_ns: None };
         let row = merged(some_rows()).remove(0);
-        let text = text(&[Line { row, tuned }]);
+        let mut line = Line { row, tuned };
+        let text = text(std::slice::from_ref(&line));
+        assert!(!text.contains('~'), "{text}");
+        line.tuned.timing.settled = false;
+        assert!(super::text(&[line]).contains("is not remembered"));
         for part in [
             "gemv_bitplane",
             "128 lanes, reduce subgroup",

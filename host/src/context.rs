@@ -161,6 +161,11 @@ impl Context {
         &self.guarded
     }
 
+    #[cfg(feature = "tune")]
+    pub(crate) fn checks(&self) -> Checks {
+        self.checks
+    }
+
     /// Plans a spec with default knobs: chooses the variant and compiles what is new.
     ///
     /// In a browser a compile error arrives with the next [`Context::settle`] or

@@ -194,7 +194,7 @@ pub enum Masks {
 /// Each kernel says in its documentation which knobs it has; it ignores the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Knobs {
     /// Invocations a workgroup; a power of two.
     pub workgroup: Option<u32>,

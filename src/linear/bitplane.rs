@@ -80,7 +80,7 @@ pub const PLANES: u32 = 1;
 pub const TABLES: u32 = 2;
 
 /// The lanes and rows of a workgroup.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) workgroup: u32,
     pub(super) rows: u32,
@@ -175,7 +175,12 @@ pub(super) fn lookup_parts(lookup: Lookup, layout: &BitplaneLayout) -> Vec<Part>
 
 /// The part that loads activations, for products in f32.
 pub(super) fn activation_part(activation: Activation, cols: usize) -> Part {
-    match (activation, cols.is_multiple_of(32)) {
+    whole_or_cut(activation, cols.is_multiple_of(32))
+}
+
+/// The part that loads activations, where every word's columns are whole or not.
+pub(super) fn whole_or_cut(activation: Activation, whole: bool) -> Part {
+    match (activation, whole) {
         (Activation::F32, true) => part!("linear/activations_f32_quads.wgsl"),
         (Activation::F32, false) => part!("linear/activations_f32.wgsl"),
         (Activation::F16, true) => part!("linear/activations_f16_quads.wgsl"),

@@ -57,20 +57,11 @@ impl BitplaneShape {
         if tables.rows() != self.rows {
             return Err(Error::shape("rows of the tables", self.rows, tables.rows()));
         }
-        if let Some(bias) = bias {
-            if bias.len() != self.rows {
-                return Err(Error::shape("length of the bias", self.rows, bias.len()));
-            }
-            if let Some(row) = bias.iter().position(|v| !v.is_finite()) {
-                let (what, value) = ("bias".to_owned(), f64::from(bias[row]));
-                return Err(Error::Value { what, row, col: 0, value, rule: "must be finite" });
-            }
-        }
-        Ok(())
+        check_bias(self.rows, bias)
     }
 
     /// Words of all planes, where their bytes, and those of any row's tables, can be counted.
-    fn plane_words(&self) -> Option<usize> {
+    pub(super) fn plane_words(&self) -> Option<usize> {
         let words =
             words_for(self.cols).checked_mul(self.rows)?.checked_mul(self.parent_bits.into())?;
         // Half of the range, so that paddings can be added without a thought.
@@ -265,6 +256,21 @@ impl BitplaneLayer {
             ));
         }
         Ok(())
+    }
+}
+
+/// Whether a bias, where there is one, has a finite number for every row.
+pub(super) fn check_bias(rows: usize, bias: Option<&[f32]>) -> Result<()> {
+    let Some(bias) = bias else { return Ok(()) };
+    if bias.len() != rows {
+        return Err(Error::shape("length of the bias", rows, bias.len()));
+    }
+    match bias.iter().position(|v| !v.is_finite()) {
+        None => Ok(()),
+        Some(row) => {
+            let (what, value) = ("bias".to_owned(), f64::from(bias[row]));
+            Err(Error::Value { what, row, col: 0, value, rule: "must be finite" })
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::planes::words_for;
 use super::tables::{check_bits, list_widths};
-use super::{BitplaneLayer, BitplaneShape, TableElement};
+use super::{BitplaneLayer, BitplaneShape, TableElement, VectorShape};
 use crate::launch::{Caps, shard_rows};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -30,6 +30,8 @@ pub struct BitplaneLayout {
     table: TableElement,
     bias: bool,
     piece_rows: usize,
+    /// Weights that one code stands for: 1, and 2 within a [`super::VectorLayout`].
+    code_weights: usize,
 }
 
 impl BitplaneLayout {
@@ -68,17 +70,52 @@ impl BitplaneLayout {
                 format!("the layer has tables for {}", list_widths(widths.iter().copied())),
             ));
         };
-        let mut layout =
-            Self { rows, cols, seed_bits, max_bits, widths: there, table, bias, piece_rows: rows };
+        let layout = Self {
+            rows,
+            cols,
+            seed_bits,
+            max_bits,
+            widths: there,
+            table,
+            bias,
+            piece_rows: rows,
+            code_weights: 1,
+        };
+        layout.cut(caps)
+    }
+
+    /// The planes of one width alone, each code of which stands for two neighbouring weights.
+    pub(super) fn for_pairs(
+        VectorShape { rows, cols, code_bits }: VectorShape,
+        table: TableElement,
+        bias: bool,
+        caps: &Caps,
+    ) -> Result<Self> {
+        let layout = Self {
+            rows,
+            cols,
+            seed_bits: code_bits,
+            max_bits: code_bits,
+            widths: vec![code_bits],
+            table,
+            bias,
+            piece_rows: rows,
+            code_weights: 2,
+        };
+        layout.cut(caps)
+    }
+
+    /// Pieces that fit the device's bindings.
+    fn cut(mut self, caps: &Caps) -> Result<Self> {
         let limit = caps.bindable_bytes();
-        let row_bytes = layout.words() as u64 * 4 * u64::from(max_bits);
-        let padding = u64::from(max_bits) * (PLANE_ALIGNMENT as u64 - 1) * 4;
-        let by_planes = shard_rows("the planes", rows, row_bytes, padding, limit)?;
-        let row_tables: u64 = layout.widths.iter().map(|&b| layout.table_row_bytes(b)).sum();
-        let padding = layout.widths.len() as u64 * TABLE_ALIGNMENT;
-        let by_tables = shard_rows("the tables", rows, row_tables, padding, limit)?;
-        layout.piece_rows = by_planes.min(by_tables);
-        Ok(layout)
+        let row_bytes = self.words() as u64 * 4 * u64::from(self.max_bits);
+        let padding = u64::from(self.max_bits) * (PLANE_ALIGNMENT as u64 - 1) * 4;
+        let by_planes = shard_rows("the planes", self.rows, row_bytes, padding, limit)?;
+        let row_tables: u64 = self.widths.iter().map(|&b| self.table_row_bytes(b)).sum();
+        let padding = self.widths.len() as u64 * TABLE_ALIGNMENT;
+        let by_tables = shard_rows("the tables", self.rows, row_tables, padding, limit)?;
+        self.piece_rows = by_planes.min(by_tables);
+        Ok(self)
     }
 
     /// Outputs.
@@ -113,7 +150,7 @@ impl BitplaneLayout {
 
     /// Words of one row in one plane.
     pub fn words(&self) -> usize {
-        words_for(self.cols)
+        words_for(self.cols.div_ceil(self.code_weights))
     }
 
     /// Rows of every piece, in order.
@@ -155,7 +192,7 @@ impl BitplaneLayout {
     }
 
     fn table_row_bytes(&self, bits: u8) -> u64 {
-        (self.table.bytes() as u64) << bits
+        ((self.code_weights * self.table.bytes()) as u64) << bits
     }
 
     /// The words of the planes buffer of one of [`BitplaneLayout::pieces`].
@@ -164,15 +201,24 @@ impl BitplaneLayout {
     /// [`Error::Shape`] when the layer has another shape or other tables, or no such rows.
     pub fn plane_piece(&self, layer: &BitplaneLayer, piece: &Range<usize>) -> Result<Vec<u32>> {
         self.check_piece(layer, piece)?;
+        Ok(self.gather_planes(piece, |plane, row| layer.plane_row(plane, row)))
+    }
+
+    /// The planes of a piece from the rows of a layer's.
+    pub(super) fn gather_planes<'a>(
+        &self,
+        piece: &Range<usize>,
+        plane_row: impl Fn(usize, usize) -> &'a [u32],
+    ) -> Vec<u32> {
         let words = self.words();
         let stride = self.plane_words(piece.len());
         let mut out = vec![0; stride * usize::from(self.max_bits)];
         for (plane, out) in out.chunks_exact_mut(stride.max(1)).enumerate() {
             for (row, out) in piece.clone().zip(out.chunks_exact_mut(words)) {
-                out.copy_from_slice(layer.plane_row(plane, row));
+                out.copy_from_slice(plane_row(plane, row));
             }
         }
-        Ok(out)
+        out
     }
 
     /// The bytes of the tables buffer of one of [`BitplaneLayout::pieces`].
@@ -201,6 +247,11 @@ impl BitplaneLayout {
             let (expected, found) = (format!("{here:?}"), format!("{shape:?} of {max} bits"));
             return Err(Error::shape("layer of this layout", expected, found));
         }
+        self.check_rows(piece)
+    }
+
+    /// Whether there are such rows.
+    pub(super) fn check_rows(&self, piece: &Range<usize>) -> Result<()> {
         if piece.is_empty() || piece.end > self.rows {
             let expected = format!("some of 0..{}", self.rows);
             return Err(Error::shape("rows of a piece", expected, format!("{piece:?}")));

@@ -7,9 +7,9 @@ use half::f16;
 /// What to do about an entry that would be infinite.
 pub(crate) const BEYOND_F16: &str = "an f16 table holds magnitudes below 65520; use f32 tables";
 
-/// Entries of all rows' tables at one width, row-major `[rows, 2^bits]`.
+/// Entries of all rows' tables at one width, row-major.
 #[derive(Debug, Clone, PartialEq)]
-enum Entries {
+pub(super) enum Entries {
     F16(Vec<f16>),
     F32(Vec<f32>),
 }
@@ -35,12 +35,8 @@ impl Tables {
     /// [`Error::Range`] for a width outside 2..=8, [`Error::Shape`] for a wrong length,
     /// [`Error::Value`] for an entry that is not finite or that rounds to infinity.
     pub fn insert(&mut self, bits: u8, values: &[f32]) -> Result<()> {
-        let entries = match self.element {
-            TableElement::F16 => Entries::F16(values.iter().map(|&v| f16::from_f32(v)).collect()),
-            TableElement::F32 => Entries::F32(values.to_vec()),
-        };
-        // What does not fit is told as it was given, not as the infinity that it became.
-        self.insert_entries(bits, entries, |at, _| values.get(at).copied().unwrap_or_default())
+        let entries = Entries::rounded(self.element, values);
+        self.insert_entries(bits, entries, Some(values))
     }
 
     /// Adds the tables of one width from stored little-endian bytes of the element type.
@@ -48,18 +44,8 @@ impl Tables {
     /// # Errors
     /// As [`Tables::insert`].
     pub fn insert_bytes(&mut self, bits: u8, bytes: &[u8]) -> Result<()> {
-        if !bytes.len().is_multiple_of(self.element.bytes()) {
-            return Err(Error::Alignment {
-                what: format!("bytes of table {bits}"),
-                multiple: self.element.bytes() as u64,
-                value: bytes.len() as u64,
-            });
-        }
-        let entries = match self.element {
-            TableElement::F16 => Entries::F16(bytemuck::pod_collect_to_vec(bytes)),
-            TableElement::F32 => Entries::F32(bytemuck::pod_collect_to_vec(bytes)),
-        };
-        self.insert_entries(bits, entries, |_, found| found)
+        let entries = Entries::stored(self.element, bytes, || format!("bytes of table {bits}"))?;
+        self.insert_entries(bits, entries, None)
     }
 
     /// Tables of `widths`, which all parts have, the rows of each part after those of the one
@@ -75,18 +61,13 @@ impl Tables {
                 Some(halves) => Entries::F16(halves.concat()),
                 None => Entries::F32(parts.iter().flat_map(|part| part.values()).collect()),
             };
-            joined.insert_entries(bits, entries, |_, found| found)?;
+            joined.insert_entries(bits, entries, None)?;
         }
         Ok(joined)
     }
 
-    /// `given` is the value that entry number `at` was made of.
-    fn insert_entries(
-        &mut self,
-        bits: u8,
-        entries: Entries,
-        given: impl Fn(usize, f32) -> f32,
-    ) -> Result<()> {
+    /// `given` is what the entries were rounded from.
+    fn insert_entries(&mut self, bits: u8, entries: Entries, given: Option<&[f32]>) -> Result<()> {
         check_bits("table width", bits, 2, 8)?;
         let (levels, count) = (1usize << bits, entries.len());
         if count / levels != self.rows || !count.is_multiple_of(levels) {
@@ -96,20 +77,7 @@ impl Tables {
                 count,
             ));
         }
-        let bad = match &entries {
-            Entries::F16(v) => v.iter().position(|e| !e.is_finite()),
-            Entries::F32(v) => v.iter().position(|e| !e.is_finite()),
-        };
-        if let Some(at) = bad {
-            let value = given(at, entries.value(at));
-            return Err(Error::Value {
-                what: format!("{} table {bits}", self.element.name()),
-                row: at / levels,
-                col: at % levels,
-                value: value.into(),
-                rule: if value.is_finite() { BEYOND_F16 } else { "must be finite" },
-            });
-        }
+        entries.check_finite(|| format!("{} table {bits}", self.element.name()), levels, given)?;
         self.by_bits[usize::from(bits)] = Some(entries);
         Ok(())
     }
@@ -139,10 +107,7 @@ impl Tables {
 
     /// The stored bytes of one width's tables, `[rows, 2^bits]`, little-endian.
     pub fn bytes(&self, bits: u8) -> Option<&[u8]> {
-        Some(match self.entries(bits)? {
-            Entries::F16(v) => bytemuck::cast_slice(v),
-            Entries::F32(v) => bytemuck::cast_slice(v),
-        })
+        self.entries(bits).map(Entries::bytes)
     }
 
     fn entries(&self, bits: u8) -> Option<&Entries> {
@@ -151,7 +116,65 @@ impl Tables {
 }
 
 impl Entries {
-    fn len(&self) -> usize {
+    /// Values rounded to the element type; infinite beyond its range.
+    pub(super) fn rounded(element: TableElement, values: &[f32]) -> Self {
+        match element {
+            TableElement::F16 => Self::F16(values.iter().map(|&v| f16::from_f32(v)).collect()),
+            TableElement::F32 => Self::F32(values.to_vec()),
+        }
+    }
+
+    /// Stored little-endian bytes of whole elements.
+    pub(super) fn stored(
+        element: TableElement,
+        bytes: &[u8],
+        what: impl Fn() -> String,
+    ) -> Result<Self> {
+        if !bytes.len().is_multiple_of(element.bytes()) {
+            let (multiple, value) = (element.bytes() as u64, bytes.len() as u64);
+            return Err(Error::Alignment { what: what(), multiple, value });
+        }
+        Ok(match element {
+            TableElement::F16 => Self::F16(bytemuck::pod_collect_to_vec(bytes)),
+            TableElement::F32 => Self::F32(bytemuck::pod_collect_to_vec(bytes)),
+        })
+    }
+
+    /// Whether all entries of tables of `levels` entries a row are finite. What is not is told as it
+    /// was `given`, rather than as the infinity that it became.
+    pub(super) fn check_finite(
+        &self,
+        what: impl Fn() -> String,
+        levels: usize,
+        given: Option<&[f32]>,
+    ) -> Result<()> {
+        let bad = match self {
+            Self::F16(v) => v.iter().position(|e| !e.is_finite()),
+            Self::F32(v) => v.iter().position(|e| !e.is_finite()),
+        };
+        match bad {
+            None => Ok(()),
+            Some(at) => {
+                let value = given.map_or(self.value(at), |given| given[at]);
+                Err(Error::Value {
+                    what: what(),
+                    row: at / levels,
+                    col: at % levels,
+                    value: value.into(),
+                    rule: if value.is_finite() { BEYOND_F16 } else { "must be finite" },
+                })
+            }
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::F16(v) => bytemuck::cast_slice(v),
+            Self::F32(v) => bytemuck::cast_slice(v),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::F16(v) => v.len(),
             Self::F32(v) => v.len(),
@@ -169,7 +192,7 @@ impl Entries {
         (0..self.len()).map(|at| self.value(at))
     }
 
-    fn value(&self, at: usize) -> f32 {
+    pub(super) fn value(&self, at: usize) -> f32 {
         match self {
             Self::F16(v) => v[at].to_f32(),
             Self::F32(v) => v[at],

@@ -60,20 +60,22 @@ impl Random {
         codes.iter_mut().for_each(|code| *code >>= 8 - parent_bits);
         let mut tables = Tables::new(self.table, rows);
         for bits in seed_bits..=parent_bits {
-            let values: Vec<f32> = (0..rows << bits).map(|_| self.value(&mut rng)).collect();
+            let values: Vec<f32> = (0..rows << bits).map(|_| self.values.draw(&mut rng)).collect();
             tables.insert(bits, &values)?;
         }
         let bias = self.bias.then(|| (0..rows).map(|_| uniform(&mut rng)).collect());
         let shape = BitplaneShape { rows, cols, seed_bits, parent_bits };
         BitplaneLayer::from_codes(shape, &codes, tables, bias)
     }
+}
 
-    fn value(&self, rng: &mut ChaCha8Rng) -> f32 {
-        match self.values {
-            Values::Ordinary => uniform(rng),
-            Values::Subnormal => f16::from_bits((rng.next_u32() & 0x83ff) as u16).to_f32(),
-            Values::Huge => 65504.0 * uniform(rng),
-            Values::BeyondF16 => 131_008.0 * uniform(rng),
+impl Values {
+    pub(super) fn draw(self, rng: &mut ChaCha8Rng) -> f32 {
+        match self {
+            Self::Ordinary => uniform(rng),
+            Self::Subnormal => f16::from_bits((rng.next_u32() & 0x83ff) as u16).to_f32(),
+            Self::Huge => 65504.0 * uniform(rng),
+            Self::BeyondF16 => 131_008.0 * uniform(rng),
         }
     }
 }

@@ -7,12 +7,15 @@
 mod bitplane;
 mod check;
 mod dequantize_bitplane;
+mod dequantize_vector;
 mod gemm_bitplane;
 mod gemv_bitplane;
+mod gemv_vector;
 mod hessian_update;
 mod products;
 mod stream;
 mod sum_slices;
+mod vector;
 
 pub use check::{Expected, Measure, Mismatch};
 
@@ -104,9 +107,11 @@ impl Output {
 pub fn cases() -> Vec<Box<dyn Case>> {
     let mut all: Vec<Box<dyn Case>> = Vec::new();
     all.extend(gemv_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(gemv_vector::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(gemm_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(sum_slices::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(dequantize_bitplane::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(dequantize_vector::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(hessian_update::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all

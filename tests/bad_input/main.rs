@@ -12,6 +12,7 @@ mod poisoned;
 mod record;
 mod slices;
 mod specs;
+mod vectors;
 mod views;
 mod weights;
 

@@ -13,6 +13,7 @@ mod largest;
 mod layers;
 mod round_trip;
 mod table_layer;
+mod vectors;
 
 use fewbytes::Error;
 use fewbytes::linear::file::{PackedFile, read_reference, write_packed};

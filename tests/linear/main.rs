@@ -11,6 +11,7 @@ mod plans;
 mod prefix;
 mod slices;
 mod table_layer;
+mod vectors;
 
 use fewbytes::linear::gemv_bitplane::reference;
 use fewbytes::linear::{BitplaneLayer, Method, QuantizeOptions, Tables, Weights, quantize};

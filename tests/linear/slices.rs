@@ -35,6 +35,29 @@ fn with_scratch(
 }
 
 #[test]
+fn slices_are_bound_and_recorded_in_one_call_with_scratch_memory() {
+    let (rows, cols) = (37, 2100);
+    let layer = with_widths(&quantized(23, rows, cols), &[3, 8]);
+    let ctx = open(Features::Full);
+    let weights = BitplaneWeights::upload(&ctx, &layer, 8).unwrap();
+    let x_host = activations(24, cols);
+    let x = ctx.upload(&x_host).unwrap();
+    let plan = plan(&ctx, &weights, sliced(3));
+    for bits in [3, 8] {
+        let y = ctx.upload(&vec![f32::NAN; rows]).unwrap();
+        let without = ctx.submit(|pass| plan.record(pass, bits, &weights, &x, &y)).unwrap_err();
+        assert!(matches!(without, Error::Shape { .. }), "{without}");
+        let scratch = ctx.alloc::<u8>(plan.scratch_bytes() as usize).unwrap();
+        let scratch = Some(&scratch);
+        ctx.submit(|pass| plan.record_with(pass, bits, &weights, &x, &y, scratch)).unwrap();
+        let found = ctx.block_on(ctx.read::<f32>(&y)).unwrap();
+        assert_product(&layer, bits, &x_host, &found);
+        let bound = with_scratch(&ctx, &plan, bits, &weights, &x);
+        assert_eq!(bit_patterns(&found), bit_patterns(&bound));
+    }
+}
+
+#[test]
 fn slices_give_the_product_of_the_whole() {
     let (rows, cols) = (37, 2100);
     let layer = with_widths(&quantized(21, rows, cols), &[3, 4, 8]);

@@ -1,13 +1,15 @@
 //! What a cache answers, and when it does not believe an entry.
+#![allow(unsafe_code)]
 
 use super::{EIGHT_ROWS, REFUSED, SPELT_OUT, TWO_ROWS, Tunable, gemv, noop, tunable};
 use fewbytes::{Error, Knobs, Spec as _};
+use fewbytes_wgpu::Context;
 use fewbytes_wgpu::tune::{TuneCache, TuneEntry};
 
 const CANDIDATES: [Knobs; 3] = [SPELT_OUT, TWO_ROWS, EIGHT_ROWS];
 
 /// A cache with one entry, and the context and spec that it is for.
-fn known() -> (fewbytes_wgpu::Context, Tunable, TuneEntry) {
+fn known() -> (Context, Tunable, TuneEntry) {
     let ctx = noop();
     let spec = tunable(&ctx, &CANDIDATES);
     let entry = TuneEntry::new(&ctx, &spec, EIGHT_ROWS, 1.25e-5).unwrap();
@@ -63,6 +65,34 @@ fn another_adapter_or_driver_makes_an_entry_stale() {
         // Two drivers' entries live side by side.
         assert_eq!(cache([other, entry.clone()]).knobs(&ctx, &spec), EIGHT_ROWS, "{number}");
     }
+}
+
+#[test]
+fn an_entry_counts_only_under_the_checks_that_it_was_timed_with() {
+    let changes: [fn(Context) -> Context; 4] = [
+        |ctx| ctx,
+        // SAFETY: nothing runs on this device.
+        |ctx| unsafe { ctx.trust_sizes() },
+        Context::with_loop_guard,
+        Context::with_zeroed_workgroup_memory,
+    ];
+    let contexts = changes.map(|change| change(noop()));
+    let spec = tunable(&contexts[0], &CANDIDATES);
+    let entry = |ctx| TuneEntry::new(ctx, &spec, EIGHT_ROWS, 1e-5).unwrap();
+    for (timed, known) in contexts.iter().enumerate() {
+        let cache = cache([entry(known)]);
+        let seeds = TuneCache::new().with_seeds(&cache);
+        for (asked, ctx) in contexts.iter().enumerate() {
+            let expected = if asked == timed { EIGHT_ROWS } else { Knobs::default() };
+            assert_eq!(cache.knobs(ctx, &spec), expected, "{timed}, {asked}");
+            assert_eq!(seeds.knobs(ctx, &spec), expected, "{timed}, {asked}");
+        }
+    }
+    // They live side by side, also in a file.
+    let all = cache(contexts.iter().map(entry));
+    assert_eq!(all.entries().len(), 4);
+    let read = TuneCache::from_json("all.json", all.to_json().as_bytes()).unwrap();
+    assert_eq!(read.entries().len(), 4);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn truncated_files_are_refused() {
 #[test]
 fn another_format_or_version_is_refused_whatever_else_it_says() {
     refused(r#"{"format": "x", "version": 1, "entries": []}"#, &["format", "fewbytes-tuned"]);
-    refused(r#"{"format": "fewbytes-tuned", "version": 2, "new": 1}"#, &["version", "found 2"]);
+    refused(r#"{"format": "fewbytes-tuned", "version": 9, "new": 1}"#, &["version", "found 9"]);
     refused(r#"{"format": "fewbytes-tuned", "version": -1}"#, &["version"]);
     refused(r#"{"format": "fewbytes-tuned"}"#, &["version"]);
     refused("[]", &[]);
@@ -123,6 +123,7 @@ fn a_wrong_field_is_named() {
         ("/entries/1/adapter/device", json!(1u64 << 32)),
         ("/entries/1/adapter/name", json!(null)),
         ("/entries/1/driver/info", json!(["a"])),
+        ("/entries/1/checks/bounds", json!(1)),
         ("/entries/1/kernel", json!(7)),
         ("/entries/1/candidates", json!(7)),
         ("/entries/1/candidates", json!("+123456789abcdef")),
@@ -161,17 +162,23 @@ fn numbers_that_json_does_not_have_are_refused() {
 fn missing_unknown_and_repeated_fields_are_refused() {
     let good = json_of(&known());
     let fields: Vec<String> = good["entries"][0].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(fields.len(), 8);
+    assert_eq!(fields.len(), 9);
     for field in fields {
         let mut bad = good.clone();
         bad["entries"][0].as_object_mut().unwrap().remove(&field);
         refused(bad.to_string(), &["entries[0]", &field]);
     }
-    let mut bad = good.clone();
-    bad["entries"][0]["surprise"] = json!(1);
-    refused(bad.to_string(), &["entries[0]", "surprise"]);
+    for place in ["", "/adapter", "/driver", "/checks", "/knobs"] {
+        let mut bad = good.clone();
+        bad.pointer_mut(&format!("/entries/0{place}")).unwrap()["surprise"] = json!(1);
+        refused(bad.to_string(), &["entries[0]", "surprise"]);
+    }
+    // Knobs that are not there are left to the kernel.
+    let mut fewer = good.clone();
+    fewer["entries"][0]["knobs"].as_object_mut().unwrap().remove("masks").unwrap();
+    TuneCache::from_json("cache.json", fewer.to_string().as_bytes()).unwrap();
     refused(
-        r#"{"format": "fewbytes-tuned", "version": 1, "version": 1, "entries": []}"#,
+        r#"{"format": "fewbytes-tuned", "version": 2, "version": 1, "entries": []}"#,
         &["version"],
     );
     let mut bad = good.clone();
@@ -182,5 +189,5 @@ fn missing_unknown_and_repeated_fields_are_refused() {
 #[test]
 fn deep_nesting_does_not_end_the_process() {
     let deep = "[".repeat(1_000_000);
-    refused(format!(r#"{{"format": "fewbytes-tuned", "version": 1, "entries": {deep}"#), &[]);
+    refused(format!(r#"{{"format": "fewbytes-tuned", "version": 2, "entries": {deep}"#), &[]);
 }

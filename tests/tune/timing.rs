@@ -4,7 +4,7 @@ use super::{EIGHT_ROWS, REFUSED, SPELT_OUT, TWO_ROWS, noop, tunable};
 use fewbytes::{Error, Knobs, Spec as _};
 use fewbytes_wgpu::measure::{self, Budget, Order};
 use fewbytes_wgpu::tune::{Outcome, Roof, TuneCache, TuneOptions, Tuned};
-use fewbytes_wgpu::{Context, Features};
+use fewbytes_wgpu::{Context, Features, wgpu};
 use std::time::Duration;
 
 use super::device::open;
@@ -16,7 +16,9 @@ fn hasty() -> TuneOptions {
         max_dispatches: 4,
         samples: 3,
         warm_up: Duration::ZERO,
-        settle_limit: Duration::ZERO,
+        apart: Duration::ZERO,
+        // Whatever two medians are, they agree.
+        tolerance: f64::MAX,
         ..measure::Options::quick(Order::Chain)
     };
     TuneOptions {
@@ -57,10 +59,12 @@ fn the_fastest_is_a_candidate_and_every_candidate_is_accounted_for() {
     for trial in [default, two, eight] {
         assert!(trial.timing().is_some(), "{trial:?}");
     }
-    // Equal work is timed once, and the watcher hears of every timing.
+    // Equal work is timed once, and the watcher hears of every timing; on a GPU whose clock falls
+    // meanwhile of more.
     let timed = tuned.tried.iter().filter(|trial| trial.timing().is_some()).count();
-    assert_eq!(timings.len(), timed);
-    assert!(timings.iter().map(|(done, _)| *done).eq(0..timed));
+    let cpu = ctx.info().device_type == wgpu::DeviceType::Cpu;
+    assert!(timings.len() == timed || !cpu && timings.len() > timed, "{timings:?} of {timed}");
+    assert!(timings.iter().map(|(done, _)| *done).eq(0..timings.len()));
     assert!(timings.iter().all(|(done, of)| done < of));
     let bytes = tuned.traffic.bytes();
     assert_eq!(bytes, ctx.plan(&spec).unwrap().traffic().bytes());
@@ -82,7 +86,9 @@ fn finalists_are_timed_again_and_one_of_them_wins() {
     assert!(candidates.contains(&tuned.knobs));
     let finalists = tuned.tried.iter().filter(|t| t.timing().is_some_and(|t| t.samples == 5));
     let finalists = finalists.count();
-    assert_eq!(timings.len(), candidates.len() + finalists);
+    let cpu = ctx.info().device_type == wgpu::DeviceType::Cpu;
+    let least = candidates.len() + finalists;
+    assert!(timings.len() == least || !cpu && timings.len() > least, "{timings:?} of {least}");
     assert!(finalists != 1 && (finalists == 0 || tuned.timing.samples == 5), "{finalists}");
     assert!(timings.iter().all(|(done, of)| done < of), "{timings:?}");
 }
@@ -130,7 +136,7 @@ fn what_was_tuned_is_remembered_and_found() {
     let spec = tunable(&ctx, &[SPELT_OUT, TWO_ROWS, EIGHT_ROWS]);
     let tuned = ctx.tune_with(&spec, &hasty(), |_, _| ()).unwrap();
     let mut cache = TuneCache::new();
-    cache.remember(&ctx, &spec, &tuned).unwrap();
+    assert!(cache.remember(&ctx, &spec, &tuned).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tuned.json");
     cache.save(&path).unwrap();
@@ -139,6 +145,32 @@ fn what_was_tuned_is_remembered_and_found() {
     assert_eq!(loaded.knobs(&ctx, &spec), tuned.knobs);
     assert_eq!(loaded.entries()[0].seconds, tuned.timing.dispatch_ns.median * 1e-9);
     ctx.plan_with(&spec, &loaded.knobs(&ctx, &spec)).unwrap();
+}
+
+#[test]
+fn what_does_not_settle_is_timed_twice_and_not_remembered() {
+    let ctx = open(Features::Full);
+    let spec = tunable(&ctx, &[SPELT_OUT, TWO_ROWS, EIGHT_ROWS]);
+    // There is no time for a second median that could agree with the first.
+    let screen = measure::Options { settle_limit: Duration::ZERO, ..hasty().screen };
+    let finals = Some(measure::Options { samples: 5, ..screen.clone() });
+    for (finals, close) in [(None, 0.05), (finals, 1.0)] {
+        // At one byte a second anything would be fast enough, if only it could be relied on.
+        let roof = Roof { read_gb_s: Some(1e-9), gflops: None };
+        let options = TuneOptions { screen: screen.clone(), finals, close, roof, ..hasty() };
+        let mut timings = Vec::new();
+        let tuned = ctx.tune_with(&spec, &options, |done, of| timings.push((done, of))).unwrap();
+        let finalists = tuned.tried.iter().filter(|t| t.timing().is_some_and(|t| t.samples == 5));
+        assert_eq!(timings.len(), 2 * (3 + finalists.count()));
+        assert!(timings.iter().all(|(done, of)| done < of), "{timings:?}");
+        assert!(tuned.tried.iter().all(|trial| trial.timing().is_some_and(|t| !t.settled)));
+        assert!(!tuned.timing.settled);
+
+        let mut cache = TuneCache::new();
+        assert_eq!(tuned.entry(&ctx, &spec).unwrap(), None);
+        assert!(!cache.remember(&ctx, &spec, &tuned).unwrap());
+        assert_eq!(cache, TuneCache::new());
+    }
 }
 
 #[test]

@@ -15,19 +15,27 @@ fail() {
     exit "$code"
 }
 
-case ${1-} in
--h | --help)
-    say "usage: ./run.sh [--quick] [other options of ./roofline]" \
-        "" \
-        "Runs ./doctor, then ./roofline, and keeps what they say in the folder results." \
-        "./roofline --help lists the options. FEWBYTES_ADAPTER=NAME picks one GPU by part of" \
-        "its name, FEWBYTES_RESULTS=FOLDER puts the results elsewhere." \
-        "" \
-        "exit code: 0 all is well, 1 a kernel is wrong or cannot be measured, 2 a wrong option," \
-        "3 no GPU driver was found, 4 these programs do not run on this kind of machine"
-    exit 0
-    ;;
-esac
+for argument; do
+    case $argument in
+    -h | --help)
+        say "usage: ./run.sh [--quick] [other options of ./roofline]" \
+            "" \
+            "Runs ./doctor, then ./roofline, and keeps what they say in the folder results." \
+            "./roofline --help lists the options; --json, --svg and --list are not for here." \
+            "FEWBYTES_ADAPTER=NAME picks one GPU by part of its name, FEWBYTES_RESULTS=FOLDER" \
+            "puts the results elsewhere." \
+            "" \
+            "exit code: 0 all is well, 1 a kernel is wrong or cannot be measured, 2 a wrong" \
+            "option, 3 no GPU driver was found, 4 these programs do not run on this kind of machine"
+        exit 0
+        ;;
+    --json | --json=* | --svg | --svg=*)
+        fail 2 "error: run.sh itself puts figures and picture into its folder of results; leave" \
+            "${argument%%=*} out. FEWBYTES_RESULTS=FOLDER puts that folder elsewhere."
+        ;;
+    --list) fail 2 "error: run.sh measures; ./roofline --list names the rows." ;;
+    esac
+done
 
 # ---- Can these programs run here at all?
 system=$(uname -s) machine=$(uname -m)
@@ -112,7 +120,11 @@ advise_driver() {
 loader=yes
 has_loader || loader=no
 code=0
-"$here/doctor" --list >/dev/null 2>&1 || code=$?
+words=$("$here/doctor" --list 2>&1 >/dev/null) || code=$?
+# Not executable, a library that is not there, killed: not the program's own codes.
+if [ "$code" -ge 126 ]; then
+    fail 4 "$words" "./doctor does not start on this machine (exit code $code)."
+fi
 if [ "$code" -eq 3 ]; then
     if [ "$loader" = no ]; then advise_loader; else advise_driver; fi >&2
     exit 3
@@ -122,6 +134,7 @@ fi
 code=0
 "$here/roofline" "$@" --list >/dev/null || code=$?
 [ "$code" -ne 2 ] || exit 2
+[ "$code" -lt 126 ] || fail 4 "./roofline does not start on this machine (exit code $code)."
 
 # ---- A new folder for every run, so that no result is ever lost.
 all=${FEWBYTES_RESULTS:-$here/results}

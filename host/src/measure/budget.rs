@@ -12,8 +12,8 @@ pub struct Budget {
     /// Between two uses of a copy at least this many other bytes are touched, so that nothing of
     /// it is left in the last-level cache.
     pub past_cache: u64,
-    /// Device memory that the tensors of a rotation may take together. It goes before
-    /// `past_cache`, but one copy is made however large it is.
+    /// Device memory that the tensors of a rotation and its scratch memory may take together. It
+    /// goes before `past_cache`, but one copy is made however large it is.
     pub memory: u64,
 }
 
@@ -31,9 +31,15 @@ impl Budget {
     /// Copies of `bytes` bytes each that a rotation needs: at least two, so that successive
     /// dispatches touch different memory, unless two do not fit.
     pub fn copies(&self, bytes: u64) -> usize {
-        let bytes = bytes.max(1);
+        self.copies_with(bytes, 0, 0)
+    }
+
+    /// As [`Budget::copies`], where each copy takes `extra` bytes besides, which not every dispatch
+    /// touches, and all of them together `shared` bytes.
+    pub(super) fn copies_with(&self, bytes: u64, extra: u64, shared: u64) -> usize {
+        let (bytes, taken) = (bytes.max(1), bytes.saturating_add(extra).max(1));
         let wanted = self.past_cache.div_ceil(bytes).saturating_add(1);
-        let fitting = (self.memory / bytes).max(1);
+        let fitting = (self.memory.saturating_sub(shared) / taken).max(1);
         let copies = wanted.max(2).min(fitting);
         usize::try_from(copies).map_or(MOST_COPIES, |copies| copies.min(MOST_COPIES))
     }
@@ -60,6 +66,16 @@ mod tests {
         assert_eq!(budget.copies(2501), 1);
         assert_eq!(budget.copies(u64::MAX), 1);
         assert_eq!(Budget { past_cache: u64::MAX, memory: 0 }.copies(8), 1);
+    }
+
+    #[test]
+    fn scratch_memory_takes_room_but_does_not_count_against_the_cache() {
+        let budget = Budget { past_cache: 1000, memory: 4000 };
+        assert_eq!(budget.copies(100), 11);
+        assert_eq!(budget.copies_with(100, 100, 0), 11);
+        assert_eq!(budget.copies_with(100, 900, 0), 4);
+        assert_eq!(budget.copies_with(100, 0, 3500), 5);
+        assert_eq!(budget.copies_with(100, u64::MAX, u64::MAX), 1);
     }
 
     #[test]

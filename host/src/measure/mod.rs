@@ -39,7 +39,9 @@
 //! # Clock
 //! With `TIMESTAMP_QUERY` the time of a dispatch is that between the device's stamps at the
 //! beginning and at the end of a pass; without it, wall time from submission to the end of the
-//! wait. Both are reported where both are known, and which one the figures are, always.
+//! wait. Both are reported where both are known, and which one the figures are, always. A pass
+//! whose stamps are equal was too short for the device's clock and is run again with more
+//! dispatches; stamps that cannot be true are errors.
 //!
 //! Blocks until done; not there in browsers, where nothing may block.
 //!

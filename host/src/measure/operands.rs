@@ -50,7 +50,8 @@ const fn stride(bytes: u64) -> u64 {
 
 impl Operands {
     /// Makes the tensors that these launches bind, in as many copies as the budget asks for, and
-    /// outputs as the order wants them.
+    /// outputs as the order wants them. Leaves room for the scratch memory of any of them, which
+    /// [`Operands::rotation`] makes: once in a chain, otherwise for every bound.
     ///
     /// Launches of one spec that differ in knobs only can share them.
     ///
@@ -62,13 +63,20 @@ impl Operands {
             let of = extents.values().filter(|extent| extent.written == written);
             of.map(|extent| stride(extent.bytes)).fold(0u64, u64::saturating_add)
         };
-        let (read, write) = (bytes_of(false), bytes_of(true));
-        let copies = budget.copies(read.saturating_add(write));
-        let outputs = match order {
-            Order::Chain => copies,
+        let (read, write, scratch) = (bytes_of(false), bytes_of(true), scratch(launches));
+        let tensors = read.saturating_add(write);
+        let (copies, outputs) = match order {
+            Order::Chain => {
+                let copies = budget.copies_with(tensors, 0, scratch);
+                (copies, copies)
+            }
             Order::Independent => {
-                let most = (OUTPUTS_BYTES / write.max(1)).clamp(1, MOST_OUTPUTS);
-                usize::try_from(most).unwrap_or(1).max(copies).min(MOST_COPIES)
+                let copies = budget.copies_with(tensors, scratch, 0);
+                let left = budget.memory.saturating_sub(read.saturating_mul(copies as u64));
+                let each = write.saturating_add(scratch).max(1);
+                let most = (left.min(OUTPUTS_BYTES) / each).clamp(1, MOST_OUTPUTS);
+                let outputs = usize::try_from(most).unwrap_or(1).max(copies).min(MOST_COPIES);
+                (copies, outputs)
             }
         };
         let noise = noise(ctx, extents.values().map(|e| e.bytes).max().unwrap_or(0))?;
@@ -79,10 +87,7 @@ impl Operands {
                 (false, _) => (copies, SHARED_BYTES.min(most)),
                 // One buffer, or nothing would keep the dispatches apart; as many places in it as
                 // fit.
-                (true, Order::Chain) => {
-                    let places = usize::try_from(most / stride(extent.bytes)).unwrap_or(outputs);
-                    (outputs.min(places.max(1)), most)
-                }
+                (true, Order::Chain) => (outputs.min(places(extent.bytes, most)), most),
                 (true, Order::Independent) => (outputs, 0),
             };
             let views = slots(ctx, *extent, count, shared, &noise)?;
@@ -97,7 +102,7 @@ impl Operands {
         self.copies
     }
 
-    /// Bytes of all tensors together.
+    /// Bytes of all tensors together, scratch memory left out.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -133,6 +138,17 @@ impl Operands {
     }
 }
 
+/// Places for one tensor that fit into so many bytes, one at least.
+fn places(bytes: u64, within: u64) -> usize {
+    usize::try_from(within / stride(bytes).max(1)).unwrap_or(usize::MAX).max(1)
+}
+
+/// Bytes of scratch memory that suffice for any of the launches.
+fn scratch(launches: &[Launch]) -> u64 {
+    let parts = launches.iter().flat_map(Launch::scratch);
+    parts.map(|part| part.offset.saturating_add(part.bytes)).max().map_or(0, stride)
+}
+
 /// Bytes of every piece of every binding.
 fn extents(launches: &[Launch]) -> Result<BTreeMap<(u32, u32), Extent>> {
     if launches.is_empty() {
@@ -161,7 +177,7 @@ fn slots(
     noise: &View,
 ) -> Result<Vec<View>> {
     let (stride, bytes) = (stride(extent.bytes), extent.bytes);
-    let each = usize::try_from(shared / stride.max(1)).unwrap_or(count).clamp(1, count.max(1));
+    let each = places(bytes, shared).min(count.max(1));
     let mut views = Vec::with_capacity(count);
     while views.len() < count {
         let here = each.min(count - views.len());
@@ -208,4 +224,55 @@ fn fill(ctx: &Context, to: &View, noise: &View) -> Result<()> {
         }
         ctx.queue().submit([encoder.finish()]);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fewbytes::linear::{BitplaneLayout, BitplaneShape, GemvBitplane, TableElement};
+    use fewbytes::{Knobs, Spec as _};
+
+    fn noop() -> Context {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        Context::new(&device, &queue).unwrap()
+    }
+
+    #[test]
+    fn a_tensor_without_bytes_has_a_place() {
+        assert_eq!([places(0, 1000), places(0, 0), places(1000, 0)], [1000, 1, 1]);
+        assert_eq!([places(256, 1000), places(257, 1000)], [3, 1]);
+        let (ctx, noise) = (noop(), noise(&noop(), 0).unwrap());
+        for written in [true, false] {
+            let extent = Extent { bytes: 0, written };
+            assert_eq!(slots(&ctx, extent, 3, 1 << 20, &noise).unwrap().len(), 3);
+        }
+    }
+
+    #[test]
+    fn scratch_memory_and_tensors_stay_within_the_budget() {
+        let ctx = noop();
+        let shape = BitplaneShape { rows: 4096, cols: 256, seed_bits: 2, parent_bits: 4 };
+        let layout =
+            BitplaneLayout::for_shape(shape, &[4], TableElement::F16, false, 4, ctx.caps());
+        let spec = GemvBitplane::new(layout.unwrap(), 4);
+        let sliced = Knobs { slices: Some(8), ..Knobs::default() };
+        let launches = spec.launches(ctx.caps(), &sliced).unwrap();
+        let plan = ctx.plan_launches(launches.clone()).unwrap();
+        let scratch = plan.scratch_bytes();
+        let one =
+            Operands::new(&ctx, &launches, Order::Chain, &Budget { past_cache: 0, memory: 0 });
+        let one = one.unwrap().bytes();
+        for past_cache in [0, 1 << 20, 1 << 30] {
+            for memory in [one + scratch, 3 * one + scratch, 10 * (one + scratch)] {
+                for order in [Order::Chain, Order::Independent] {
+                    let budget = Budget { past_cache, memory };
+                    let operands = Operands::new(&ctx, &launches, order, &budget).unwrap();
+                    let rotation = operands.rotation(&ctx, &plan).unwrap().len() as u64;
+                    let lent = if order == Order::Chain { 1 } else { rotation };
+                    let taken = operands.bytes() + lent * scratch;
+                    assert!(taken <= memory, "{order:?}: {taken} of {memory}");
+                }
+            }
+        }
+    }
 }

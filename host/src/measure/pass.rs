@@ -8,7 +8,7 @@ use std::time::Instant;
 /// Times of one pass, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PassTime {
-    /// By the clock that was chosen.
+    /// By the clock that was chosen; 0 where the pass was too short for the device's stamps.
     pub(super) ns: f64,
     /// By the host's clock.
     pub(super) wall_ns: f64,
@@ -112,6 +112,28 @@ impl Stamps {
             return Err(Error::shape("words of two timestamps", 4, words.len()));
         };
         let stamp = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-        elapsed_ns(stamp(*low, *high), stamp(*end_low, *end_high), self.period, wall_ns)
+        pass_ns(stamp(*low, *high), stamp(*end_low, *end_high), self.period, wall_ns)
+    }
+}
+
+/// As [`elapsed_ns`], but equal stamps are 0: a clock that ticks slowly shows a short pass so.
+fn pass_ns(begin: u64, end: u64, period: f32, wall_ns: f64) -> Result<f64> {
+    if begin == end && begin != 0 {
+        return Ok(0.0);
+    }
+    elapsed_ns(begin, end, period, wall_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_stamps_are_a_pass_too_short_and_others_as_they_are() {
+        assert_eq!(pass_ns(9, 9, 1.0, 1e9).unwrap(), 0.0);
+        assert_eq!(pass_ns(9, 12, 2.0, 1e9).unwrap(), 6.0);
+        for (begin, end) in [(0, 0), (9, 5), (0, 9), (9, 0)] {
+            assert!(matches!(pass_ns(begin, end, 1.0, 1e9), Err(Error::Range { .. })));
+        }
     }
 }

@@ -52,6 +52,13 @@ impl Probe {
         Ok(Self { watch, wake_up })
     }
 
+    /// A probe that has seen a device take `best` nanoseconds.
+    #[cfg(test)]
+    pub(crate) fn watching(ctx: &Context, best: f64) -> Result<Self> {
+        let watch = Watch { best, ..Watch::new(ctx, 64)? };
+        Ok(Self { watch: Some(watch), wake_up: Duration::from_millis(1) })
+    }
+
     /// Keeps the device busy until its clock should have risen, and remembers how fast it is then.
     ///
     /// # Errors
@@ -112,7 +119,7 @@ impl Watch {
         let mut passes = Passes::new(ctx, &self.rotation, None)?;
         let mut done = Duration::ZERO;
         loop {
-            let round = sample(&mut passes, self.dispatches, PASSES)?;
+            let round = sample(&mut passes, &mut self.dispatches, MOST, PASSES)?;
             let ns = spread(&round, self.dispatches, |pass| pass.ns)?.min;
             done = done.saturating_add(busy(&round));
             self.dispatches = dispatches_for(PASS.as_secs_f64() * 1e9, ns, MOST)?;
@@ -126,7 +133,7 @@ impl Watch {
     /// Nanoseconds a dispatch now.
     fn look(&mut self, ctx: &Context) -> Result<f64> {
         let mut passes = Passes::new(ctx, &self.rotation, None)?;
-        let round = sample(&mut passes, self.dispatches, PASSES)?;
+        let round = sample(&mut passes, &mut self.dispatches, MOST, PASSES)?;
         let now = spread(&round, self.dispatches, |pass| pass.ns)?.min;
         self.best = self.best.min(now);
         Ok(now)

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// Passes that give one median while warming up.
 const ROUND: u32 = 3;
 
+/// How many times longer a pass is made that was too short for the clock.
+const LENGTHEN: u32 = 4;
+
 /// Times one dispatch of a rotation, or all launches of one bound where it has several.
 ///
 /// Every bound must do the same work on tensors of its own; see the [module](super) for what
@@ -32,8 +35,9 @@ pub fn time(ctx: &Context, rotation: &[Bound], options: &Options) -> Result<Timi
     let begun = Instant::now();
     loop {
         let warm = warm_up(&mut passes, most, options, begun)?;
-        let samples = sample(&mut passes, warm.dispatches, options.samples)?;
-        let dispatch_ns = spread(&samples, warm.dispatches, |pass| pass.ns)?;
+        let mut dispatches = warm.dispatches;
+        let samples = sample(&mut passes, &mut dispatches, most, options.samples)?;
+        let dispatch_ns = spread(&samples, dispatches, |pass| pass.ns)?;
         // A device whose clock rises in steps agrees with itself on every step.
         let settled = warm.settled && agree(warm.median, dispatch_ns.median, options.tolerance);
         if settled || begun.elapsed() >= limit(options) {
@@ -41,8 +45,8 @@ pub fn time(ctx: &Context, rotation: &[Bound], options: &Options) -> Result<Timi
                 clock: passes.clock(),
                 order: options.order,
                 dispatch_ns,
-                wall_ns: spread(&samples, warm.dispatches, |pass| pass.wall_ns)?.median,
-                dispatches: warm.dispatches,
+                wall_ns: spread(&samples, dispatches, |pass| pass.wall_ns)?.median,
+                dispatches,
                 samples: options.samples,
                 rotation: turn,
                 settled,
@@ -91,12 +95,19 @@ fn check(rotation: &[Bound], options: &Options) -> Result<()> {
 fn warm_up(passes: &mut Passes<'_>, most: u32, options: &Options, begun: Instant) -> Result<Warm> {
     let pass_ns = options.min_pass.as_secs_f64() * 1e9;
     let mut settling = Settling::new(options.warm_up, options.apart, options.tolerance);
+    // Fewer the clock does not see.
+    let mut least = 1;
     let mut dispatches = 1;
     loop {
-        let round = sample(passes, dispatches, ROUND)?;
+        let before = dispatches;
+        let round = sample(passes, &mut dispatches, most, ROUND)?;
+        if dispatches != before {
+            settling.skip(Duration::ZERO);
+            least = dispatches;
+        }
         let median = spread(&round, dispatches, |pass| pass.ns)?.median;
         let busy = busy(&round);
-        let wanted = dispatches_for(pass_ns, median, most)?;
+        let wanted = dispatches_for(pass_ns, median, most)?.max(least);
         // A cold device, and what a short pass costs besides, make the first counts too small; one
         // too large by less than a half only takes longer.
         let fits = dispatches >= wanted && dispatches / 2 <= wanted;
@@ -126,12 +137,37 @@ pub(super) fn busy(passes: &[PassTime]) -> Duration {
     Duration::try_from_secs_f64(ns * 1e-9).unwrap_or_default()
 }
 
+/// So many passes, all of `dispatches`: as many more than asked for, up to `most`, as it takes for
+/// the clock to see each pass.
 pub(super) fn sample(
     passes: &mut Passes<'_>,
-    dispatches: u32,
+    dispatches: &mut u32,
+    most: u32,
     count: u32,
 ) -> Result<Vec<PassTime>> {
-    (0..count).map(|_| passes.run(dispatches)).collect()
+    lengthened(dispatches, most, count, |dispatches| passes.run(dispatches))
+}
+
+fn lengthened(
+    dispatches: &mut u32,
+    most: u32,
+    count: u32,
+    mut run: impl FnMut(u32) -> Result<PassTime>,
+) -> Result<Vec<PassTime>> {
+    let mut done = Vec::new();
+    while done.len() < count as usize {
+        let pass = run(*dispatches)?;
+        if pass.ns > 0.0 {
+            done.push(pass);
+        } else if *dispatches < most {
+            *dispatches = dispatches.saturating_mul(LENGTHEN).min(most);
+            done.clear();
+        } else {
+            let what = format!("time between the stamps of a pass of {dispatches} dispatches");
+            return Err(Error::range(what, "times above 0", pass.ns));
+        }
+    }
+    Ok(done)
 }
 
 /// The spread of the time a dispatch.
@@ -142,4 +178,48 @@ pub(super) fn spread(
 ) -> Result<Spread> {
     let times: Vec<f64> = passes.iter().map(|pass| clock(pass) / f64::from(dispatches)).collect();
     Spread::of(&times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs passes on a device that takes 10 ns a dispatch and whose clock ticks every 1000 ns.
+    fn coarse(dispatches: u32, most: u32) -> Result<(u32, Vec<PassTime>)> {
+        let mut dispatches = dispatches;
+        let run = |n: u32| {
+            let wall_ns = f64::from(n) * 10.0;
+            Ok(PassTime { ns: (wall_ns / 1000.0).floor() * 1000.0, wall_ns })
+        };
+        let passes = lengthened(&mut dispatches, most, 3, run)?;
+        Ok((dispatches, passes))
+    }
+
+    #[test]
+    fn a_pass_too_short_for_the_clock_gets_more_dispatches() {
+        let (dispatches, passes) = coarse(1, 4096).unwrap();
+        assert_eq!((dispatches, passes.len()), (256, 3));
+        assert!(passes.iter().all(|pass| pass.ns == 2000.0));
+        assert_eq!(coarse(1, 100).unwrap().0, 100);
+        assert_eq!(coarse(300, 4096).unwrap().0, 300);
+    }
+
+    #[test]
+    fn a_clock_that_sees_nothing_of_the_longest_pass_is_an_error() {
+        let error = coarse(1, 99).unwrap_err();
+        assert!(matches!(error, Error::Range { .. }), "{error:?}");
+        assert!(error.to_string().contains("99 dispatches"), "{error}");
+    }
+
+    #[test]
+    fn passes_of_one_sample_have_the_same_dispatches() {
+        let (mut dispatches, mut runs) = (2, 0);
+        let passes = lengthened(&mut dispatches, 100, 3, |n| {
+            runs += 1;
+            let ns = if runs == 3 { 0.0 } else { f64::from(n) };
+            Ok(PassTime { ns, wall_ns: 1.0 })
+        });
+        assert!(passes.unwrap().iter().all(|pass| pass.ns == 8.0));
+        assert_eq!((dispatches, runs), (8, 6));
+    }
 }

@@ -3,13 +3,17 @@
 
 mod bitplane_weights;
 pub mod dequantize_bitplane;
+pub mod dequantize_vector;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
+pub mod gemv_vector;
 pub mod hessian;
 pub mod hessian_update;
 mod products;
 pub mod stream_copy;
 pub mod stream_read;
 pub mod sum_slices;
+mod vector_weights;
 
 pub use bitplane_weights::BitplaneWeights;
+pub use vector_weights::VectorWeights;

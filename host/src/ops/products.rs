@@ -52,8 +52,8 @@ impl Plan {
         self.y_len
     }
 
-    /// Bytes of scratch memory that [`Plan::bind_with`] wants, over all widths; 0 unless the
-    /// columns are sliced.
+    /// Bytes of scratch memory that [`Plan::bind_with`] and [`Plan::record_with`] want, over all
+    /// widths; 0 unless the columns are sliced.
     pub fn scratch_bytes(&self) -> u64 {
         self.widths.iter().map(|(_, plan)| plan.scratch_bytes()).max().unwrap_or(0)
     }
@@ -98,7 +98,24 @@ impl Plan {
         x: &View,
         y: &View,
     ) -> Result<()> {
-        self.width(bits)?.record(pass, &self.args(weights, x, y)?)
+        self.record_with(pass, bits, weights, x, y, None)
+    }
+
+    /// As [`Plan::record`], with scratch memory: as much as this width's plan wants, for which
+    /// [`Plan::scratch_bytes`] is always enough.
+    ///
+    /// # Errors
+    /// As [`Plan::record`]; nothing is recorded then.
+    pub fn record_with(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        bits: u8,
+        weights: &BitplaneWeights,
+        x: &View,
+        y: &View,
+        scratch: Option<&View>,
+    ) -> Result<()> {
+        self.width(bits)?.record_with(pass, &self.args(weights, x, y)?, scratch)
     }
 
     fn args<'a>(

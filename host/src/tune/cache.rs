@@ -1,15 +1,15 @@
 //! What was learnt about the speed of kernels, looked up without timing anything.
 
-use super::entry::{Choices, TuneEntry, TunedAdapter, TunedDriver};
+use super::entry::{Choices, TuneEntry, TunedAdapter, TunedChecks, TunedDriver};
 use super::file;
 use crate::{Context, Error, Result};
 use fewbytes::{Knobs, Spec};
 
 /// The fastest knobs found so far, for any number of devices, drivers and specs.
 ///
-/// An entry counts only for the device, driver and spec that it was measured for, and only as long
-/// as the knobs to choose from and the shaders' text are what they were: anything else means the
-/// defaults. Seeds, which come with the crate, count for their device with any driver, after the
+/// An entry counts only for the device, driver, shader checks and spec that it was measured for, and
+/// only as long as the knobs to choose from and the shaders' text are what they were: anything else
+/// means the defaults. Seeds, which come with the crate, count for their device with any driver, after the
 /// entries of one's own.
 ///
 /// ```no_run
@@ -42,12 +42,12 @@ impl TuneCache {
         Self::default()
     }
 
-    /// A cache of what comes with the crate.
+    /// A cache of what comes with the crate: nothing yet.
     pub fn seeded() -> Self {
         Self::new().with_shipped_seeds()
     }
 
-    /// Adds what comes with the crate, as seeds.
+    /// Adds what comes with the crate, as seeds. None is shipped yet, so this changes nothing today.
     #[must_use]
     pub fn with_shipped_seeds(mut self) -> Self {
         for (name, text) in file::SHIPPED {
@@ -91,8 +91,12 @@ impl TuneCache {
             }
         };
         let (adapter, driver) = (TunedAdapter::of(ctx.info()), TunedDriver::of(ctx.info()));
+        let checks = TunedChecks::of(ctx.checks());
         let fits = |entry: &TuneEntry| {
-            entry.adapter == adapter && entry.kernel == kernel && entry.key == key
+            entry.adapter == adapter
+                && entry.checks == checks
+                && entry.kernel == kernel
+                && entry.key == key
         };
         // Composing every candidate's text is only worth it for an entry that might be used.
         let mut choices = None;
@@ -135,7 +139,7 @@ impl TuneCache {
         Knobs::default()
     }
 
-    /// Remembers an entry, in place of one for the same device, driver and spec.
+    /// Remembers an entry, in place of one for the same device, driver, checks and spec.
     ///
     /// # Errors
     /// [`Error::Format`] for a time that is not positive or a name of more than 1024 bytes.
@@ -164,7 +168,9 @@ impl TuneCache {
     ///
     /// # Errors
     /// [`Error::Format`] naming the field: for anything that is not a cache of this version, with
-    /// no unknown or missing field, positive times, and one entry for each device, driver and spec.
+    /// no unknown or missing field, positive times, and one entry for each device, driver,
+    /// checks and spec. Knobs that are not named are left to the kernel; one that this build does not know
+    /// is refused like any other unknown field, since without it the others are another choice.
     pub fn from_json(name: &str, text: &[u8]) -> Result<Self> {
         Ok(Self { entries: file::parse(name, text)?, seeds: Vec::new() })
     }

@@ -1,6 +1,7 @@
 //! One remembered choice, and what it is remembered for.
 
 use crate::Context;
+use crate::module::Checks;
 use fewbytes::launch::StableHash;
 use fewbytes::{Caps, Error, Knobs, Result, Spec};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,25 @@ pub struct TunedDriver {
     pub info: String,
 }
 
+/// The run-time checks that were in the shaders, as the [`Context`] had them: they cost some kernels
+/// more than others, so what is fastest without them need not be with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TunedChecks {
+    /// Bounds checks: there unless [`Context::trust_sizes`].
+    pub bounds: bool,
+    /// Counted loops: [`Context::with_loop_guard`].
+    pub loop_guard: bool,
+    /// Zeros at first: [`Context::with_zeroed_workgroup_memory`].
+    pub zeroed_workgroup_memory: bool,
+}
+
+impl TunedChecks {
+    pub(super) fn of(Checks { bounds, loops, zeroed }: Checks) -> Self {
+        Self { bounds, loop_guard: loops, zeroed_workgroup_memory: zeroed }
+    }
+}
+
 impl TunedAdapter {
     pub(super) fn of(info: &wgpu::AdapterInfo) -> Self {
         Self {
@@ -54,6 +74,8 @@ pub struct TuneEntry {
     pub adapter: TunedAdapter,
     /// Its driver.
     pub driver: TunedDriver,
+    /// The checks in its shaders.
+    pub checks: TunedChecks,
     /// The kernel's name.
     pub kernel: String,
     /// [`Spec::tuning_key`].
@@ -95,6 +117,7 @@ impl TuneEntry {
         Ok(Self {
             adapter: TunedAdapter::of(ctx.info()),
             driver: TunedDriver::of(ctx.info()),
+            checks: TunedChecks::of(ctx.checks()),
             kernel: spec.kernel().to_owned(),
             key,
             candidates: choices.candidates,
@@ -105,8 +128,8 @@ impl TuneEntry {
     }
 
     /// What may occur only once in a cache.
-    pub(super) fn identity(&self) -> (&TunedAdapter, &TunedDriver, &str, &str) {
-        (&self.adapter, &self.driver, &self.kernel, &self.key)
+    pub(super) fn identity(&self) -> (&TunedAdapter, &TunedDriver, TunedChecks, &str, &str) {
+        (&self.adapter, &self.driver, self.checks, &self.kernel, &self.key)
     }
 
     /// Checks what JSON's types do not; `at` names the entry.

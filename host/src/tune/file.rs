@@ -10,7 +10,7 @@ pub(super) const SHIPPED: [(&str, &str); 1] =
     [("seeds/measured.json", include_str!("../../seeds/measured.json"))];
 
 const FORMAT: &str = "fewbytes-tuned";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// What a file of any version begins with; the rest is read only when the version is known.
 #[derive(Deserialize)]
@@ -51,7 +51,8 @@ pub(super) fn parse(name: &str, text: &[u8]) -> Result<Vec<TuneEntry>> {
     for (at, entry) in file.entries.iter().enumerate() {
         entry.check(&format!("{name}: entries[{at}]"))?;
         if let Some(first) = seen.insert(entry.identity(), at) {
-            let message = format!("it is for the same device, driver and spec as entries[{first}]");
+            let message =
+                format!("it is for the same device, driver, checks and spec as entries[{first}]");
             return Err(Error::format(format!("{name}: entries[{at}]"), message));
         }
     }

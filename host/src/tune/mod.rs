@@ -3,12 +3,17 @@
 //! Knobs change speed and never results beyond rounding, so any of a spec's
 //! [candidates](fewbytes::Spec::candidates) may be used. [`Context::tune`](crate::Context::tune)
 //! times them on made-up tensors; a [`TuneCache`] remembers the fastest, in a file if wanted, and
-//! answers without timing anything. What it does not know for this very device, driver, spec and
-//! text of the kernels gets the defaults.
+//! answers without timing anything. What it does not know for this very device, driver, shader
+//! checks, spec and text of the kernels gets the defaults.
 //!
 //! Candidates that are not timed: those that the spec refuses on the device, those whose launches
 //! are an earlier candidate's, those with too few workgroups to fill the device, and all that
-//! remain once one is as fast as the [`Roof`] allows. [`Tuned::tried`] tells of each.
+//! remain once one is as fast as the [`Roof`] allows. Those whose times did not settle, or were
+//! taken before the device's clock rose, are timed again; what settled wins against what did not,
+//! and a winner that did not settle is never remembered. [`Tuned::tried`] tells of each.
+//!
+//! The seeds that come with the crate are for figures of measured devices; none is shipped yet, so
+//! that today a cache knows what it was taught on the user's own machines.
 //!
 //! ```no_run
 //! use fewbytes::Spec;
@@ -35,7 +40,7 @@ mod survey;
 mod tuner;
 
 pub use cache::TuneCache;
-pub use entry::{TuneEntry, TunedAdapter, TunedDriver};
+pub use entry::{TuneEntry, TunedAdapter, TunedChecks, TunedDriver};
 #[cfg(not(target_arch = "wasm32"))]
 pub use options::{Roof, TuneOptions};
 #[cfg(not(target_arch = "wasm32"))]

@@ -24,8 +24,8 @@ pub struct TuneOptions {
     pub roof: Roof,
     /// Once the fastest is within this share of the bound, nothing more is timed.
     pub margin: f64,
-    /// Candidates with a launch of fewer workgroups than this leave most of the device idle and
-    /// are not timed, unless all are like that. `None`: 64 where the adapter is a discrete GPU
+    /// Candidates whose largest launch, by the bytes that it moves, has fewer workgroups than this
+    /// leave most of the device idle and are not timed, unless all are like that. `None`: 64 where the adapter is a discrete GPU
     /// (the smallest in use have some 20 compute units), otherwise 1, which leaves out nothing.
     pub min_groups: Option<u32>,
 }

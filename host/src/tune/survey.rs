@@ -36,10 +36,11 @@ impl Shape {
     }
 }
 
-/// Workgroups of the smallest of the launches: the one that fills a device worst.
+/// Workgroups of the launch that moves the most bytes, which takes most of the time. A small one
+/// beside it, such as that which adds slices up, may leave a device idle: it is short.
 fn groups(launches: &[Launch]) -> u64 {
-    let of = |launch: &Launch| launch.grid().into_iter().map(u64::from).product();
-    launches.iter().map(of).min().unwrap_or(0)
+    let longest = launches.iter().max_by_key(|launch| launch.traffic().bytes());
+    longest.map_or(0, |launch| launch.grid().into_iter().map(u64::from).product())
 }
 
 /// Looks at every candidate of a spec, in order. Those with fewer than `min_groups` workgroups are
@@ -137,6 +138,23 @@ mod tests {
         assert_eq!(surveyed(&candidates, 9), ["worth", "8 groups"]);
         assert_eq!(surveyed(&candidates, 33), ["worth", "worth"]);
         assert_eq!(surveyed(&[rows(8), rows(8)], 9), ["worth", "same as 0"]);
+    }
+
+    #[test]
+    fn a_sum_of_slices_does_not_count_against_its_product() {
+        let caps = Caps::webgpu();
+        let shape = BitplaneShape { rows: 1024, cols: 4096, seed_bits: 2, parent_bits: 8 };
+        let layout =
+            BitplaneLayout::for_shape(shape, &[4], TableElement::F16, false, 4, &caps).unwrap();
+        let sliced = Knobs { slices: Some(2), ..Knobs::default() };
+        let spec = Candidates(GemvBitplane::new(layout, 4), vec![Knobs::default(), sliced]);
+        let launches = spec.launches(&caps, &sliced).unwrap();
+        let of = |launch: &Launch| launch.grid().iter().product::<u32>();
+        assert!(of(&launches[1]) < 64, "the sum fills no discrete GPU: {:?}", launches[1].grid());
+        assert_eq!(groups(&launches), u64::from(of(&launches[0])));
+        for (_, surveyed) in survey(&spec, &caps, 64) {
+            assert!(matches!(surveyed, Surveyed::Worth(_)));
+        }
     }
 
     #[test]

@@ -12,13 +12,15 @@ use fewbytes::{Knobs, Launch, Spec};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It was timed; where it was among the closest, this is the second time.
+    /// It was timed; where that was done several times, because the first did not settle or it was
+    /// among the closest, this is the last time. Not settled is also what was timed at a lower clock
+    /// than the device reached afterwards.
     Timed(Timing),
     /// The spec refuses these knobs on this device, for this reason.
     Refused(String),
     /// Its launches are those of an earlier candidate, at this place of [`Tuned::tried`].
     SameAs(usize),
-    /// One of its launches has only so many workgroups, see [`TuneOptions::min_groups`].
+    /// Its largest launch has only so many workgroups, see [`TuneOptions::min_groups`].
     TooFewGroups(u64),
     /// An earlier candidate was already as fast as the bound allows.
     NotNeeded,
@@ -48,9 +50,10 @@ impl Trial {
 /// The outcome of tuning one spec on one device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuned {
-    /// The fastest candidate.
+    /// The fastest candidate among those whose times settled; where none did, the fastest of all.
     pub knobs: Knobs,
-    /// Its time: of all of the spec's launches together.
+    /// Its time: of all of the spec's launches together. Not to be relied on where
+    /// [`Timing::settled`] is false.
     pub timing: Timing,
     /// Every candidate, in the spec's order; the defaults come first.
     pub tried: Vec<Trial>,
@@ -61,17 +64,21 @@ pub struct Tuned {
 }
 
 impl Tuned {
-    /// What to remember of this.
+    /// What to remember of this; nothing where the time did not settle, since another candidate may
+    /// well be faster.
     ///
     /// # Errors
     /// As [`TuneEntry::new`].
-    pub fn entry(&self, ctx: &Context, spec: &(impl Spec + ?Sized)) -> Result<TuneEntry> {
-        TuneEntry::new(ctx, spec, self.knobs, self.timing.dispatch_ns.median * 1e-9)
+    pub fn entry(&self, ctx: &Context, spec: &(impl Spec + ?Sized)) -> Result<Option<TuneEntry>> {
+        let seconds = self.timing.dispatch_ns.median * 1e-9;
+        let entry = || TuneEntry::new(ctx, spec, self.knobs, seconds);
+        self.timing.settled.then(entry).transpose()
     }
 }
 
 impl TuneCache {
-    /// Remembers the outcome of tuning, in place of an earlier one.
+    /// Remembers the outcome of tuning, in place of an earlier one, and says whether it did: where
+    /// the time did not settle ([`Timing::settled`]) the cache stays as it was.
     ///
     /// # Errors
     /// As [`TuneEntry::new`].
@@ -80,14 +87,24 @@ impl TuneCache {
         ctx: &Context,
         spec: &(impl Spec + ?Sized),
         tuned: &Tuned,
-    ) -> Result<()> {
-        self.insert(tuned.entry(ctx, spec)?)
+    ) -> Result<bool> {
+        let Some(entry) = tuned.entry(ctx, spec)? else {
+            log::info!("{}: not remembered, its time did not settle", spec.kernel());
+            return Ok(false);
+        };
+        self.insert(entry).map(|()| true)
     }
 }
 
 impl Context {
-    /// Times the candidates of a spec on this device and gives the fastest: about a second a
-    /// candidate, blocking. Nothing else in this crate ever times anything.
+    /// Times the candidates of a spec on this device and gives the fastest. Blocks; nothing else in
+    /// this crate ever times anything.
+    ///
+    /// That takes a while: a GPU is kept busy for 1.5 s first, so that its clock rises; every
+    /// candidate is compiled; each then takes 0.3 to 2 s, the closest ones 0.5 to 5 s once more, and
+    /// those whose time did not settle as long again. A product of
+    /// [`gemv_bitplane`](fewbytes::linear::gemv_bitplane) has some 55 candidates, of which most
+    /// devices can run most: allow a minute or two.
     ///
     /// Tensors are made up, in as many copies as it takes to get past the cache, within the
     /// memory of [`TuneOptions::budget`] (6 GiB on a GPU, 1 GiB where the adapter is a CPU, or one
@@ -103,7 +120,7 @@ impl Context {
     }
 
     /// As [`Context::tune`], as told. `watch` is called before every timing with how many are done
-    /// and how many there are at most.
+    /// and how many there are as far as is known then: what has to be timed again adds to them.
     ///
     /// # Errors
     /// As [`Context::tune`], and [`Error::Range`] or [`Error::Shape`] for options that make no
@@ -137,7 +154,7 @@ impl Context {
         }
         let budget = options.budget.unwrap_or_else(|| Budget::for_device(self.info()));
         let operands = Operands::new(self, &worth.concat(), options.screen.order, &budget)?;
-        let timings = 2 * worth.len();
+        let timings = worth.len();
         let bound_ns = options.roof.nanoseconds(traffic);
         let mut probe = Probe::new(self, Probe::WAKE_UP)?;
         // A GPU that waits for a compiler lowers its clock, so all is compiled before anything is
@@ -160,7 +177,10 @@ impl Context {
                 Surveyed::Worth(_) if run.is_bound(fastest) => Outcome::NotNeeded,
                 Surveyed::Worth(launches) => match run.time(&launches, &options.screen) {
                     Ok(timing) => {
-                        fastest = fastest.min(timing.dispatch_ns.median);
+                        // A doubtful time must not spare the others theirs.
+                        if timing.settled {
+                            fastest = fastest.min(timing.dispatch_ns.median);
+                        }
                         kept = Some(launches);
                         Outcome::Timed(timing)
                     }
@@ -176,8 +196,13 @@ impl Context {
             tried.push(Trial { knobs, outcome });
             launches.push(kept);
         }
+        let everyone: Vec<usize> = (0..tried.len()).collect();
+        run.repeat(&mut tried, &launches, &everyone, &options.screen)?;
         let mut finalists = Vec::new();
-        if let Some(finals) = options.finals.as_ref().filter(|_| !run.is_bound(fastest)) {
+        let leader = best(&tried, 0.0).map(|(_, timing)| timing);
+        let fastest = leader.map_or(f64::INFINITY, |timing| timing.dispatch_ns.median);
+        let done = leader.is_some_and(|timing| timing.settled) && run.is_bound(fastest);
+        if let Some(finals) = options.finals.as_ref().filter(|_| !done) {
             finalists = run.finals(&mut tried, &launches, fastest, finals)?;
         }
         // Short and long timings do not compare: who was in the finals wins or loses there.
@@ -191,10 +216,13 @@ impl Context {
     }
 }
 
-/// The first whose time no later one undercuts by more than `tie`.
+/// The first whose time no later one undercuts by more than `tie`, among those whose times settled
+/// or, where none did, among all.
 fn best<'a>(tried: impl IntoIterator<Item = &'a Trial>, tie: f64) -> Option<(Knobs, Timing)> {
     let timed = tried.into_iter().filter_map(|trial| Some((trial.knobs, *trial.timing()?)));
-    timed.reduce(|best, next| {
+    let timed: Vec<(Knobs, Timing)> = timed.collect();
+    let any = timed.iter().any(|(_, timing)| timing.settled);
+    timed.into_iter().filter(|(_, timing)| timing.settled || !any).reduce(|best, next| {
         let better = next.1.dispatch_ns.median < best.1.dispatch_ns.median * (1.0 - tie);
         if better { next } else { best }
     })
@@ -225,6 +253,54 @@ impl<W: FnMut(usize, usize)> Run<'_, W> {
         self.probe.time(self.ctx, &self.operands.rotation(self.ctx, &plan)?, options)
     }
 
+    /// Times these places once more.
+    fn again(
+        &mut self,
+        tried: &mut [Trial],
+        launches: &[Option<Vec<Launch>>],
+        places: &[usize],
+        options: &measure::Options,
+    ) -> Result<()> {
+        self.timings = self.done + places.len();
+        for &at in places {
+            if let (Some(trial), Some(Some(launches))) = (tried.get_mut(at), launches.get(at)) {
+                trial.outcome = match self.time(launches, options) {
+                    Ok(timing) => Outcome::Timed(timing),
+                    Err(error @ Error::DeviceLost { .. }) => return Err(error),
+                    Err(error) => Outcome::Failed(error.to_string()),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a time is to be relied on: it settled, at the highest clock seen so far.
+    fn settled(&self, timing: &Timing) -> bool {
+        timing.settled && !self.probe.outran(timing)
+    }
+
+    /// Times those of these places once more whose times are not to be relied on, and marks all
+    /// whose times are not afterwards either.
+    fn repeat(
+        &mut self,
+        tried: &mut [Trial],
+        launches: &[Option<Vec<Launch>>],
+        places: &[usize],
+        options: &measure::Options,
+    ) -> Result<()> {
+        let doubtful = |at: &usize| {
+            tried.get(*at).and_then(Trial::timing).is_some_and(|timing| !self.settled(timing))
+        };
+        let doubtful: Vec<usize> = places.iter().copied().filter(doubtful).collect();
+        self.again(tried, launches, &doubtful, options)?;
+        for trial in tried {
+            if let Outcome::Timed(timing) = &mut trial.outcome {
+                timing.settled = self.settled(timing);
+            }
+        }
+        Ok(())
+    }
+
     /// Times those close to the fastest once more, where there are several, and gives their
     /// places.
     fn finals(
@@ -241,50 +317,11 @@ impl<W: FnMut(usize, usize)> Run<'_, W> {
         if places.len() < 2 {
             return Ok(Vec::new());
         }
-        self.timings = self.done + places.len();
-        for &at in &places {
-            if let (Some(trial), Some(Some(launches))) = (tried.get_mut(at), launches.get(at)) {
-                trial.outcome = match self.time(launches, options) {
-                    Ok(timing) => Outcome::Timed(timing),
-                    Err(error @ Error::DeviceLost { .. }) => return Err(error),
-                    Err(error) => Outcome::Failed(error.to_string()),
-                };
-            }
-        }
+        self.again(tried, launches, &places, options)?;
+        self.repeat(tried, launches, &places, options)?;
         Ok(places)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::measure::{Clock, Order, Spread};
-
-    fn timed(rows: u32, median: f64) -> Trial {
-        let timing = Timing {
-            clock: Clock::Wall,
-            order: Order::Chain,
-            dispatch_ns: Spread { median, min: median, max: median },
-            wall_ns: median,
-            dispatches: 1,
-            samples: 1,
-            rotation: 1,
-            settled: true,
-            probe_ns: None,
-        };
-        let knobs = Knobs { rows: Some(rows), ..Knobs::default() };
-        Trial { knobs, outcome: Outcome::Timed(timing) }
-    }
-
-    #[test]
-    fn the_fastest_wins_and_a_tie_goes_to_the_earlier() {
-        let winner = |tried: &[Trial]| best(tried, 0.01).and_then(|(knobs, _)| knobs.rows);
-        assert_eq!(winner(&[timed(1, 100.0), timed(2, 90.0), timed(3, 95.0)]), Some(2));
-        assert_eq!(winner(&[timed(1, 100.0), timed(2, 99.1)]), Some(1));
-        assert_eq!(winner(&[timed(1, 100.0), timed(2, 99.5), timed(3, 98.9)]), Some(3));
-        let refused = Trial { outcome: Outcome::Refused(String::new()), ..timed(1, 1.0) };
-        assert_eq!(winner(&[refused.clone(), timed(2, 7.0)]), Some(2));
-        assert_eq!(winner(&[refused]), None);
-        assert_eq!(winner(&[]), None);
-    }
-}
+mod tests;

@@ -6,16 +6,26 @@
 //! width that is shipped, and `NAME.bias` (F32 `[rows]`) where there is one. Its metadata entry
 //! `fewbytes` is a JSON object: `format` ("bitplane"), `version` (1), `layout` ("skew-1", the bit
 //! order within words), `layers`, which gives every layer's shape and widths, and perhaps
-//! `settings`, the writer's words on how they were made. Hessians (`NAME.hessian`) and calibration
-//! inputs (`NAME.x`, `NAME.s`) have files of their own, which `docs/hessian_file.md` describes byte
-//! by byte. Files come from outside: everything is checked against the tensors before it is used.
+//! `settings`, the writer's words on how they were made.
+//!
+//! Weights in pairs ([`crate::linear::vector`]) have a format of their own, so that a reader of the
+//! first kind says what it has before it: `format` is "vector-2d", the rest as above. A layer `NAME`
+//! is `NAME.planes` (U32 `[code_bits, rows, ceil(ceil(cols / 2) / 32)]`), `NAME.vectors` (F16 or F32
+//! `[rows, 2^code_bits, 2]`), and `NAME.bias` where there is one; `layers` gives every layer's own
+//! `code_bits`.
+//!
+//! Hessians (`NAME.hessian`) and calibration inputs (`NAME.x`, `NAME.s`) have files of their own,
+//! which `docs/hessian_file.md` describes byte by byte. Files come from outside: everything is
+//! checked against the tensors before it is used.
 
 mod calibration;
 mod dense;
+mod header;
 mod hessian;
 mod metadata;
 mod packed;
 mod reference;
+mod vector;
 
 pub use calibration::{Batch, Batches, CalibrationFile, CalibrationShape};
 pub use dense::{DenseFile, DenseShape, DenseTensor};
@@ -24,7 +34,9 @@ pub use packed::{
     LayerHeader, PackedFile, save_packed, save_packed_with, write_packed, write_packed_with,
 };
 pub use reference::{read_reference, save_reference, write_reference};
+pub use vector::{VectorFile, VectorHeader, save_vectors, write_vectors};
 
+use super::TableElement;
 use crate::{Error, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -51,6 +63,13 @@ fn tensor<'a>(
 fn open<'a>(name: &str, bytes: &'a [u8]) -> Result<SafeTensors<'a>> {
     SafeTensors::deserialize(bytes)
         .map_err(|e| Error::format(name, format!("not a safetensors file: {e}")))
+}
+
+fn dtype(table: TableElement) -> Dtype {
+    match table {
+        TableElement::F16 => Dtype::F16,
+        TableElement::F32 => Dtype::F32,
+    }
 }
 
 /// A tensor of numbers, little-endian, as a view for writing.

@@ -3,16 +3,13 @@
 use super::super::planes::words_for;
 use super::super::tables::{check_bits, list_widths};
 use super::super::{BitplaneLayer, BitplaneShape, TableElement, Tables};
-use super::metadata::{ENTRY, entry};
-use super::{open, replace, tensor, view};
+use super::{dtype, header, replace, tensor, view};
 use crate::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const FORMAT: &str = "bitplane";
-const VERSION: u32 = 1;
-const LAYOUT: &str = "skew-1";
 
 /// What a packed file says of one layer.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -34,24 +31,6 @@ pub struct LayerHeader {
     pub bias: bool,
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
-struct FileHeader {
-    format: String,
-    version: u32,
-    layout: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    settings: Option<String>,
-    layers: BTreeMap<String, LayerHeader>,
-}
-
-/// Only what says whether the rest can be understood.
-#[derive(serde::Deserialize)]
-struct Identity {
-    format: String,
-    version: u32,
-    layout: String,
-}
-
 /// A packed file in memory, or mapped into it. Layers are unpacked one by one.
 pub struct PackedFile<'a> {
     tensors: SafeTensors<'a>,
@@ -65,19 +44,8 @@ impl<'a> PackedFile<'a> {
     /// # Errors
     /// [`Error::Format`] when this is not a packed file or one of another version or layout.
     pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self> {
-        let tensors = open(name, bytes)?;
-        let text = entry(name, bytes)?.ok_or_else(|| {
-            Error::format(name, format!("metadata entry {ENTRY:?} expected, not found"))
-        })?;
-        let broken = |e: serde_json::Error| Error::format(name, format!("metadata {ENTRY:?}: {e}"));
-        let identity: Identity = serde_json::from_str(&text).map_err(broken)?;
-        let found = (identity.format.as_str(), identity.version, identity.layout.as_str());
-        if found != (FORMAT, VERSION, LAYOUT) {
-            let message = format!("expected {:?}, found {found:?}", (FORMAT, VERSION, LAYOUT));
-            return Err(Error::format(name, message));
-        }
-        let header: FileHeader = serde_json::from_str(&text).map_err(broken)?;
-        Ok(Self { tensors, settings: header.settings, layers: header.layers })
+        let header::Contents { tensors, settings, layers } = header::read(FORMAT, name, bytes)?;
+        Ok(Self { tensors, settings, layers })
     }
 
     /// What the writer said of how the layers were made.
@@ -176,21 +144,9 @@ pub fn write_packed_with(
             table,
             bias: layer.bias().is_some(),
         };
-        if headers.insert(name.to_owned(), header).is_some() {
-            return Err(Error::format(format!("layer {name}"), "there are two of this name"));
-        }
+        header::add(&mut headers, name, header)?;
     }
-    let header = FileHeader {
-        format: FORMAT.to_owned(),
-        version: VERSION,
-        layout: LAYOUT.to_owned(),
-        settings: settings.map(str::to_owned),
-        layers: headers,
-    };
-    let text = serde_json::to_string(&header).map_err(|e| Error::format(ENTRY, e.to_string()))?;
-    let metadata = HashMap::from([(ENTRY.to_owned(), text)]);
-    safetensors::serialize(tensors, Some(metadata))
-        .map_err(|e| Error::format("packed file", e.to_string()))
+    header::write(FORMAT, settings, headers, tensors)
 }
 
 /// Writes a packed file; an existing one is replaced only once the new one is complete.
@@ -211,11 +167,4 @@ pub fn save_packed_with(
     layers: &[(&str, &BitplaneLayer)],
 ) -> Result<()> {
     replace(path, &write_packed_with(settings, layers)?)
-}
-
-fn dtype(table: TableElement) -> Dtype {
-    match table {
-        TableElement::F16 => Dtype::F16,
-        TableElement::F32 => Dtype::F32,
-    }
 }

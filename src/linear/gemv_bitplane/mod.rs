@@ -165,6 +165,10 @@ impl Spec for GemvBitplane {
                 }
             }
         }
+        // One of them is the defaults spelled out.
+        let choice = |knobs: &Knobs| choice::Choice::new(self, caps, knobs).ok();
+        let default = choice(&base);
+        all.retain(|knobs| *knobs == base || default.is_none() || choice(knobs) != default);
         all
     }
 }

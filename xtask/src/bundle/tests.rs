@@ -70,7 +70,7 @@ mod script {
         let out = tempfile::tempdir().unwrap();
         let program = |code: i32, name: &str| {
             format!(
-                "#!/bin/sh\n[ \"$*\" != --list ] || exit {list}\n\
+                "#!/bin/sh\n[ \"$*\" != --list ] || {{ echo listed >&2; exit {list}; }}\n\
                  echo \"{name} $*\"\nexit {code}\n"
             )
         };
@@ -126,6 +126,31 @@ mod script {
     }
 
     #[test]
+    fn options_that_the_script_uses_itself_are_refused_before_the_doctor_starts() {
+        for option in ["--json", "--svg=picture.svg", "--list"] {
+            let (output, kept) = run("2.2", 0, 0, 0, &["--quick", option, "x"]);
+            assert_eq!((output.status.code(), kept.as_str()), (Some(2), ""), "{option}");
+            let said = String::from_utf8(output.stderr).unwrap();
+            let name = option.split('=').next().unwrap();
+            assert!(said.starts_with("error: run.sh") && said.contains(name), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_does_not_start_is_told_with_its_words() {
+        for code in [126, 127, 139] {
+            let (output, kept) = run("2.2", code, 0, 0, &[]);
+            assert_eq!((output.status.code(), kept.as_str()), (Some(4), ""), "{code}");
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.contains("listed") && said.contains(&format!("code {code}")), "{said}");
+        }
+        let (output, kept) = run("2.2", 0, 0, 126, &["--quick"]);
+        assert_eq!((output.status.code(), kept.as_str()), (Some(4), ""));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("./roofline does not start"), "{said}");
+    }
+
+    #[test]
     fn no_adapter_is_told_with_what_to_install() {
         let (output, kept) = run("2.2", 3, 0, 0, &[]);
         assert_eq!((output.status.code(), kept.as_str()), (Some(3), ""));
@@ -143,7 +168,7 @@ mod script {
 
     #[test]
     fn help_runs_nothing() {
-        let (output, kept) = run("2.2", 0, 1, 1, &["--help"]);
+        let (output, kept) = run("2.2", 0, 1, 1, &["--quick", "--help"]);
         assert_eq!((output.status.code(), kept.as_str()), (Some(0), ""));
         let said = String::from_utf8(output.stdout).unwrap();
         assert!(said.starts_with("usage: ./run.sh"), "{said}");

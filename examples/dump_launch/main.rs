@@ -1,26 +1,23 @@
 //! Writes a launch as JSON and WGSL, so that an engine in any language can run it.
 //!
-//! `layout.json` says how the weights (or the sums of Hessians) lie in buffers, `launch.json` holds every launch's bindings,
-//! operands, parameter bytes, grid, override values, scratch memory, needs and traffic;
-//! `naga.wgsl` and `standard.wgsl` are the same shader for naga and for standard front ends. A
-//! second shader, where launches need more than one, is in `2.naga.wgsl` and `2.standard.wgsl`.
+//! `layout.json` says how the weights, or the sums of Hessians, lie in buffers; `launch.json` holds
+//! every launch's bindings, operands, parameter bytes, grid, override values, scratch memory, needs
+//! and traffic; `naga.wgsl` and `standard.wgsl` are the same shader for naga and for standard front
+//! ends. A second shader, where launches need more than one, is in `2.naga.wgsl` and
+//! `2.standard.wgsl`.
+
+mod kernels;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Scratch, Spec};
-use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemmBitplane, GemvBitplane,
-    HessianLayout, HessianUpdate, TableElement,
-};
+use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Scratch};
 use std::path::PathBuf;
 
 /// Writes the launches of a kernel as JSON and WGSL.
 #[derive(Parser)]
 struct Arguments {
-    /// The kernel: gemv_bitplane, gemm_bitplane, dequantize_bitplane or hessian_update.
-    #[arg(value_parser = [
-        "gemv_bitplane", "gemm_bitplane", "dequantize_bitplane", "hessian_update",
-    ])]
+    /// The kernel.
+    #[arg(value_parser = kernels::NAMES)]
     kernel: String,
     /// Outputs of the layer.
     #[arg(long, default_value_t = 4096)]
@@ -28,7 +25,7 @@ struct Arguments {
     /// Inputs of the layer.
     #[arg(long, default_value_t = 4096)]
     cols: usize,
-    /// Width to run at, 2 to 8.
+    /// Width to run at, 2 to 8; for the vector kernels bits of a code for two weights, 2 to 6.
     #[arg(long, default_value_t = 4)]
     bits: u8,
     /// Activation vectors of gemm_bitplane, tokens of hessian_update.
@@ -40,7 +37,8 @@ struct Arguments {
     /// f16 activations or output instead of f32.
     #[arg(long)]
     f16: bool,
-    /// The variant for devices with subgroup operations.
+    /// The variant for devices with subgroup operations, of gemv_bitplane and gemv_vector; others have
+    /// none.
     #[arg(long)]
     subgroups: bool,
     /// Folder to write to; made if it is not there.
@@ -50,27 +48,14 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let Arguments { rows, cols, bits, batch, .. } = arguments;
     let caps = Caps { subgroups: arguments.subgroups, ..Caps::webgpu() };
-    let shape = BitplaneShape { rows, cols, seed_bits: 2, parent_bits: 8 };
-    let layout = BitplaneLayout::for_shape(shape, &[bits], TableElement::F16, false, bits, &caps)?;
-    let mut layout_text = serde_json::to_string_pretty(&layout)? + "\n";
-    let activation = if arguments.f16 { Activation::F16 } else { Activation::F32 };
     let reduce = if arguments.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
     let knobs = Knobs { reduce: Some(reduce), ..Knobs::default() };
-    let launches = match arguments.kernel.as_str() {
-        "gemv_bitplane" => GemvBitplane { activation, ..GemvBitplane::new(layout, bits) }
-            .launches(&caps, &knobs)?,
-        "gemm_bitplane" => GemmBitplane { activation, ..GemmBitplane::new(layout, bits, batch) }
-            .launches(&caps, &knobs)?,
-        "hessian_update" => {
-            let sums = HessianLayout::new(cols, arguments.groups, &caps)?;
-            layout_text = serde_json::to_string_pretty(&sums)? + "\n";
-            let spec = HessianUpdate::new(sums, batch);
-            HessianUpdate { activation, ..spec }.launches(&caps, &knobs)?
-        }
-        _ => DequantizeBitplane { layout, bits, element: activation }.launches(&caps, &knobs)?,
-    };
+    let kernels::Described { layout, specs } = kernels::describe(&arguments, &caps)?;
+    let mut launches = Vec::new();
+    for spec in specs {
+        launches.extend(spec.launches(&caps, &knobs)?);
+    }
 
     let out = arguments.out;
     std::fs::create_dir_all(&out).with_context(|| format!("folder {}", out.display()))?;
@@ -80,7 +65,9 @@ fn main() -> Result<()> {
         println!("{}", path.display());
         anyhow::Ok(())
     };
-    write("layout.json", layout_text)?;
+    if let Some(layout) = layout {
+        write("layout.json", layout)?;
+    }
     write("launch.json", serde_json::to_string_pretty(&launches)? + "\n")?;
     // Launches that differ in operands and grid alone share one shader.
     let mut shaders: Vec<&Launch> = Vec::new();
