@@ -283,6 +283,7 @@ fn what_is_gained_holds_on_tokens_left_out() {
         "clusters, %",
         "rounding with feedback, %",
         "LNQ, %",
+        "rounding damped, %",
         "LNQ damped, %",
         "of clusters",
     ]);
@@ -303,10 +304,11 @@ fn what_is_gained_holds_on_tokens_left_out() {
             let rounded = round_with_feedback(&layer.weights(), &seen, &start).unwrap();
             let options = LnqOptions { bits, ..LnqOptions::default() };
             let run = |h| lnq(&layer.weights(), h, &options).unwrap().quantized;
-            let (plain, damped) = (run(&seen), run(&seen.damped(1.0).unwrap()));
-            let all = [start, rounded, plain, damped];
+            let more = seen.damped(1.0).unwrap();
+            let rounded_more = round_with_feedback(&layer.weights(), &more, &start).unwrap();
+            let all = [start, rounded, run(&seen), rounded_more, run(&more)];
             let all = all.map(|q| 100.0 * sum(&layer, &unseen, &q) / energy);
-            let [start, rounded, plain, damped] = all;
+            let [start, rounded, plain, _, damped] = all;
             // Damping is for too few tokens.
             let best = if count < layer.cols { damped } else { plain };
             let what = format!("{} {bits} bits: {all:?}", layer.name);

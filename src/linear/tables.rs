@@ -35,9 +35,8 @@ impl Tables {
     /// [`Error::Range`] for a width outside 2..=8, [`Error::Shape`] for a wrong length,
     /// [`Error::Value`] for an entry that is not finite or that rounds to infinity.
     pub fn insert(&mut self, bits: u8, values: &[f32]) -> Result<()> {
-        // What does not fit is told as it was given, not as the infinity that it became.
-        let given = |at, _| values.get(at).copied().unwrap_or_default();
-        self.insert_entries(bits, Entries::rounded(self.element, values), given)
+        let entries = Entries::rounded(self.element, values);
+        self.insert_entries(bits, entries, Some(values))
     }
 
     /// Adds the tables of one width from stored little-endian bytes of the element type.
@@ -46,7 +45,7 @@ impl Tables {
     /// As [`Tables::insert`].
     pub fn insert_bytes(&mut self, bits: u8, bytes: &[u8]) -> Result<()> {
         let entries = Entries::stored(self.element, bytes, || format!("bytes of table {bits}"))?;
-        self.insert_entries(bits, entries, |_, found| found)
+        self.insert_entries(bits, entries, None)
     }
 
     /// Tables of `widths`, which all parts have, the rows of each part after those of the one
@@ -62,18 +61,13 @@ impl Tables {
                 Some(halves) => Entries::F16(halves.concat()),
                 None => Entries::F32(parts.iter().flat_map(|part| part.values()).collect()),
             };
-            joined.insert_entries(bits, entries, |_, found| found)?;
+            joined.insert_entries(bits, entries, None)?;
         }
         Ok(joined)
     }
 
-    /// `given` is the value that entry number `at` was made of.
-    fn insert_entries(
-        &mut self,
-        bits: u8,
-        entries: Entries,
-        given: impl Fn(usize, f32) -> f32,
-    ) -> Result<()> {
+    /// `given` is what the entries were rounded from.
+    fn insert_entries(&mut self, bits: u8, entries: Entries, given: Option<&[f32]>) -> Result<()> {
         check_bits("table width", bits, 2, 8)?;
         let (levels, count) = (1usize << bits, entries.len());
         if count / levels != self.rows || !count.is_multiple_of(levels) {
@@ -146,27 +140,31 @@ impl Entries {
         })
     }
 
-    /// Whether all entries of tables of `levels` entries a row are finite. `given` is the value that
-    /// an entry was made of, from its number and what it is now.
+    /// Whether all entries of tables of `levels` entries a row are finite. What is not is told as it
+    /// was `given`, rather than as the infinity that it became.
     pub(super) fn check_finite(
         &self,
         what: impl Fn() -> String,
         levels: usize,
-        given: impl Fn(usize, f32) -> f32,
+        given: Option<&[f32]>,
     ) -> Result<()> {
         let bad = match self {
             Self::F16(v) => v.iter().position(|e| !e.is_finite()),
             Self::F32(v) => v.iter().position(|e| !e.is_finite()),
         };
-        let Some(at) = bad else { return Ok(()) };
-        let value = given(at, self.value(at));
-        Err(Error::Value {
-            what: what(),
-            row: at / levels,
-            col: at % levels,
-            value: value.into(),
-            rule: if value.is_finite() { BEYOND_F16 } else { "must be finite" },
-        })
+        match bad {
+            None => Ok(()),
+            Some(at) => {
+                let value = given.map_or(self.value(at), |given| given[at]);
+                Err(Error::Value {
+                    what: what(),
+                    row: at / levels,
+                    col: at % levels,
+                    value: value.into(),
+                    rule: if value.is_finite() { BEYOND_F16 } else { "must be finite" },
+                })
+            }
+        }
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

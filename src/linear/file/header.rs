@@ -15,15 +15,15 @@ struct FileHeader<L> {
     format: String,
     version: u32,
     layout: String,
+    /// Words of the writer's on how the layers were made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     settings: Option<String>,
     layers: BTreeMap<String, L>,
 }
 
-/// What is in a file.
+/// What there is in a file.
 pub(super) struct Contents<'a, L> {
     pub(super) tensors: SafeTensors<'a>,
-    /// The writer's words on how the layers were made.
     pub(super) settings: Option<String>,
     pub(super) layers: BTreeMap<String, L>,
 }

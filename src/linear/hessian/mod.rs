@@ -177,7 +177,7 @@ impl Hessian {
     ///
     /// Sums over fewer tokens than there are inputs are blind to most directions, and what
     /// quantizing pushes there comes back on other tokens: with 96 tokens for 1536 inputs the error
-    /// on tokens left out was twice that of plain clusters, and with a share of 1 below it
+    /// on tokens left out was up to twice that of clusters, and with a share of 1 below it
     /// (`docs/lnq.md`).
     ///
     /// # Errors

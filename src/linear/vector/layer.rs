@@ -102,8 +102,7 @@ impl VectorLayer {
             });
         }
         let entries = Entries::rounded(element, tables);
-        let given = |at, _| tables.get(at).copied().unwrap_or_default();
-        check_tables(&shape, element, &entries, given)?;
+        check_tables(&shape, element, &entries, Some(tables))?;
         check_bias(shape.rows, bias.as_deref())?;
         let words = shape.words();
         let plane = shape.rows * words;
@@ -136,7 +135,7 @@ impl VectorLayer {
             return Err(Error::shape("words of the planes", expected, planes.len()));
         }
         let tables = Entries::stored(element, tables, || "bytes of the vector tables".to_owned())?;
-        check_tables(&shape, element, &tables, |_, found| found)?;
+        check_tables(&shape, element, &tables, None)?;
         check_bias(shape.rows, bias.as_deref())?;
         Ok(Self { shape, planes, element, tables, bias })
     }
@@ -236,7 +235,7 @@ fn check_tables(
     shape: &VectorShape,
     element: TableElement,
     tables: &Entries,
-    given: impl Fn(usize, f32) -> f32,
+    given: Option<&[f32]>,
 ) -> Result<()> {
     let (len, count) = (shape.table_len(), tables.len());
     if count / len != shape.rows || !count.is_multiple_of(len) {
