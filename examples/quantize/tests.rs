@@ -1,11 +1,12 @@
 //! Whole runs on small files.
 
+use crate::device::Device;
 use crate::options::{Cli, Command};
 use crate::{eval, inspect, run};
 use clap::Parser;
 use fewbytes::linear::file::{CalibrationFile, DenseFile, PackedFile, save_hessians};
-use fewbytes::linear::{HessianAccumulator, Quantized, TableLayer, Weights, objectives};
-use fewbytes_wgpu::{OpenOptions, adapters, describe};
+use fewbytes::linear::{HessianAccumulator, LnqLayout, Quantized, TableLayer, Weights, objectives};
+use fewbytes_wgpu::{Context, OpenOptions, adapters, describe};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use std::path::Path;
@@ -263,4 +264,18 @@ fn what_a_device_does_not_do_is_refused_before_any_work() {
     let text = quantize_on(&nowhere, &folder, gpu).unwrap_err();
     assert!(text.contains("adapter \"no such\" is not available"), "{text}");
     assert_eq!(files(&folder), 2);
+}
+
+#[test]
+fn a_layer_that_no_binding_of_the_device_holds_is_refused() {
+    let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).unwrap();
+    let gpu = Device::Gpu(Box::new(ctx));
+    let layer = |cols| LnqLayout { rows: 64, cols, bits: 3 };
+    gpu.check(layer(4096), 4, true).unwrap();
+    let error = format!("{:#}", gpu.check(layer(1 << 24), 1, false).unwrap_err());
+    assert!(
+        error.contains("64 rows of the Hessian") && error.contains("--device cpu does"),
+        "{error}"
+    );
+    Device::Cpu.check(layer(1 << 24), 1, true).unwrap();
 }
