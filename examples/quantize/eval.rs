@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::fuse::captured;
 use crate::options::EvalLayer;
 use crate::run::progress_bar;
-use crate::select::fits;
+use crate::select::{fits, layer_of};
 use crate::{input, inspect, report};
 use anyhow::{Context as _, Result, bail, ensure};
 use fewbytes::linear::file::{DenseFile, DenseShape, PackedFile};
@@ -45,18 +45,16 @@ pub(crate) fn eval(options: &EvalLayer) -> Result<()> {
     let maps = options.calibration.map()?;
     let source = Source::new(&options.calibration, &maps)?;
 
-    let (mut parts, mut failures, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    source.check_rules(shapes.keys().map(|tensor| layer_of(tensor)))?;
+    let (mut parts, mut failures) = (Vec::new(), Vec::new());
     let mut wanted = Vec::new();
     for (layer_name, layer) in &layers {
         let of = parts_of(layer_name, options, &fused, &shapes);
-        let all = [layer_name].into_iter().chain(&of);
-        let chosen = |name: &String| options.layers.iter().any(|p| fits(p, &tensor_of(name)));
-        if options.layers.is_empty() || all.clone().any(chosen) {
-            wanted.push((layer_name, layer, of.clone()));
+        let fits = |name: &String| options.layers.iter().any(|p| fits(p, &tensor_of(name)));
+        if options.layers.is_empty() || fits(layer_name) || of.iter().any(fits) {
+            wanted.push((layer_name, layer, of));
         }
-        names.extend(all.cloned());
     }
-    source.check_rules(names.iter().map(String::as_str))?;
     for (layer_name, layer, of) in &wanted {
         match split(layer_name, layer, of, (&dense_name, &shapes), &source, options.bits) {
             Ok(found) => parts.extend(found),

@@ -355,8 +355,8 @@ fn the_outputs_of_joined_layers_are_evaluated_part_by_part() {
     // Clusters say what they were joined of as well.
     quantize(&folder, "/model /clusters --fuse ab=a,b").unwrap();
     quantize(&folder, &format!("eval-layer /clusters /model {inputs} --bits 3")).unwrap();
-    let text = quantize(&folder, &format!("eval-layer /clusters /inputs {inputs}")).unwrap_err();
-    assert!(text.contains("1 of 1 layer failed"), "{text}");
+    let text = quantize(&folder, "eval-layer /clusters /inputs --activations /inputs").unwrap_err();
+    assert!(text.contains("1 of 1 layer failed:\n  layer ab: no weights of its part b"), "{text}");
 }
 
 #[test]
