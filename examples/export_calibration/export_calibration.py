@@ -54,6 +54,10 @@ class ExportError(Exception):
     """Something that the user can mend, in words."""
 
 
+def dtype_name(dtype):
+    return str(dtype).removeprefix("torch.")
+
+
 def divisors(n):
     return [d for d in range(1, n + 1) if n % d == 0]
 
@@ -103,10 +107,7 @@ class Calls:
             raise ExportError(f"layer {name} was called without gradients: remove torch.no_grad()")
         groups = self.groups_of(name, output.shape[-1])
         # A copy: what goes in may be changed in place afterwards, as by `x += h` in a residual.
-        x = inputs[0].detach().flatten(0, -2).clone()
-        if x.dtype == torch.float64:
-            # Readers take f32 at most.
-            x = x.float()
+        x = inputs[0].detach().clone().flatten(0, -2)
         call = [x, None, groups]
         self.calls[name].append(call)
         if not output.requires_grad:
@@ -228,15 +229,18 @@ class Inputs:
         self.x_dtype, self.s_dtype, self.kept = x_dtype, s_dtype, {}
 
     def add(self, name, x, s):
-        kept = x.to(self.x_dtype or x.dtype).cpu()
+        # Readers take f32 at most.
+        own = torch.float32 if x.dtype == torch.float64 else x.dtype
+        kept = x.to(self.x_dtype or own).cpu()
         if not torch.isfinite(kept).all():
-            raise ExportError(f"layer {name}: an input is beyond f16; use --x-dtype bf16 or f32")
+            kind = dtype_name(kept.dtype)
+            raise ExportError(f"layer {name}: an input is beyond {kind}; use --x-dtype bf16 or f32")
         parts = self.kept.setdefault(name, [])
         one_shape(name, parts[0] if parts else None, kept, s)
         parts.append((kept, s.to(self.s_dtype).cpu()))
 
     def words(self):
-        return {"s_dtype": str(self.s_dtype).removeprefix("torch.")}
+        return {"s_dtype": dtype_name(self.s_dtype)}
 
     def layer(self, name):
         x, s = (torch.cat(parts) for parts in zip(*self.kept[name]))
@@ -264,14 +268,15 @@ class Hessians:
         own = (s.shape[1], x.shape[1], x.shape[1])
         if tuple(held[0].shape) != own:
             raise ExportError(
-                f"layer {name}: sums {list(own)} in this batch, {list(held[0].shape)} in earlier ones"
+                f"layer {name}: sums {list(own)} in this batch, "
+                f"{list(held[0].shape)} in earlier ones"
             )
         for k in range(s.shape[1]):
             held[0][k] += (x * s[:, k : k + 1]).T @ x
         held[1] += len(x)
 
     def words(self):
-        return {"accumulate": str(self.dtype).removeprefix("torch.")}
+        return {"accumulate": dtype_name(self.dtype)}
 
     def layer(self, name):
         sums, tokens = self.sums[name]
@@ -346,7 +351,8 @@ def export(
     a layer. `layers` is {name: module}, by default every nn.Linear; a module takes [.., inputs] and
     returns [.., outputs]. `groups` is a number that divides every layer's outputs, or "all" for one
     group an output. `force` replaces what is there. `settings` are words for the header, which also
-    tells a hash of the data, tokens and element types. `more` may add tensors to a file; readers leave unknown ones alone."""
+    tells a hash of the data, tokens and element types. `more` may add tensors to a file; readers
+    leave unknown ones alone. The model comes back as it was, but for `device`."""
     layers = linear_layers(model) if layers is None else layers
     if s_dtype == torch.float16:
         raise ExportError("sensitivities in f16 would be rounded to 0; use bf16 or f32")
@@ -368,7 +374,7 @@ def export(
     precision = torch.get_float32_matmul_precision()
     keep = Hessians(accumulate) if hessians else Inputs(x_dtype, s_dtype)
     calls = Calls(layers, groups, scale)
-    count, data, tokens, x_dtypes = 0, Data(), {}, set()
+    count, data, tokens = 0, Data(), {}
     try:
         if hessians:
             # Products of full single precision on devices that would round them to fewer bits.
@@ -388,7 +394,6 @@ def export(
             for name, (x, s) in calls.take().items():
                 keep.add(name, x, s)
                 tokens[name] = tokens.get(name, 0) + len(x)
-                x_dtypes.add(str(x.dtype).removeprefix("torch."))
             progress(f"batch {count}: loss {value.item():.4f}")
     finally:
         calls.remove()
@@ -409,7 +414,9 @@ def export(
         **data.words(),
         **keep.words(),
         "tokens": max(tokens.values(), default=0),
-        "x_dtype": str(x_dtype).removeprefix("torch.") if x_dtype else "+".join(sorted(x_dtypes)),
+        # Of the whole model, so that exports of some layers at a time agree.
+        "model_dtype": "+".join(sorted({dtype_name(p.dtype) for p in before})),
+        "x_dtype": dtype_name(x_dtype) if x_dtype else "model",
         "scale": scale,
         "groups": groups,
     }
@@ -571,7 +578,11 @@ def parse(arguments):
     add("--accumulate", choices=("f32", "f64"), default="f32", help="of --hessians [default: f32]")
     add("--settings", default="", help="words on how the file was made, for its header")
     add("--device", help="such as cuda; default: where the model is")
-    add("--force", action="store_true", help="replace an existing file, or with --split all *.safetensors of the folder")
+    add(
+        "--force",
+        action="store_true",
+        help="replace an existing file, or with --split all *.safetensors of the folder",
+    )
     return parser.parse_args(arguments)
 
 
