@@ -177,7 +177,8 @@ fn reserved<T>(count: usize) -> Option<Vec<T>> {
 
 fn short(inputs: usize, groups: usize, bytes: usize) -> Error {
     let what = format!("the Hessian, {groups} x {inputs} x {inputs}");
-    let message = format!("{bytes} bytes could not be had; fewer groups take less");
+    let hint = if groups > 1 { "; fewer groups take less" } else { "" };
+    let message = format!("{bytes} bytes could not be had{hint}");
     Error::OutOfMemory { what, message }
 }
 
