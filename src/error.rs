@@ -101,12 +101,12 @@ pub enum Error {
         /// The API's words.
         message: String,
     },
-    /// The device ran out of memory.
+    /// The device or the machine ran out of memory.
     #[error("out of memory for {what}: {message}")]
     OutOfMemory {
         /// The object that was being made.
         what: String,
-        /// The API's words.
+        /// The API's words, or how many bytes there were to be.
         message: String,
     },
     /// The device is gone; every object made on it is gone with it.

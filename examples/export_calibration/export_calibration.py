@@ -8,6 +8,10 @@ the sensitivities s [tokens, groups]: the mean over the group of (SCALE * dl/dz)
 the sums H_k = sum over t of s[t, k] * x_t x_t^T are stored instead, for models whose inputs would
 not fit on disk. The format of both files: docs/hessian_file.md.
 
+Every token of a batch counts in full, padding too: give batches without any (one sequence each), or
+leave padding out of x by a model that is called on unpadded tokens. A loss that ignores padding
+makes its sensitivities small, not its inputs absent.
+
 Needs torch, numpy and safetensors.
 
   export_calibration.py --demo demo.safetensors
@@ -25,6 +29,7 @@ As a module: export(model, batches, output, ...) does the same from Python.
 
 import argparse
 import fnmatch
+import hashlib
 import importlib.util
 import json
 import math
@@ -47,6 +52,10 @@ VERSION = 1
 
 class ExportError(Exception):
     """Something that the user can mend, in words."""
+
+
+def dtype_name(dtype):
+    return str(dtype).removeprefix("torch.")
 
 
 def divisors(n):
@@ -96,15 +105,16 @@ class Calls:
     def called(self, name, _, inputs, output):
         if not torch.is_grad_enabled():
             raise ExportError(f"layer {name} was called without gradients: remove torch.no_grad()")
-        x = inputs[0].detach().flatten(0, -2)
-        call = [x, None]
+        groups = self.groups_of(name, output.shape[-1])
+        # A copy: what goes in may be changed in place afterwards, as by `x += h` in a residual.
+        x = inputs[0].detach().clone().flatten(0, -2)
+        call = [x, None, groups]
         self.calls[name].append(call)
         if not output.requires_grad:
             # A layer before which nothing needs a gradient: the chain begins here. What follows
             # may write into the output, which a leaf would not allow; hence the copy.
             output = output.detach().requires_grad_().clone()
         width = output.shape[-1]
-        groups = self.groups_of(name, width)
 
         def gradient(g):
             # The loss is scaled already, so that gradients in half precision do not vanish.
@@ -119,7 +129,8 @@ class Calls:
         if width % groups:
             raise ExportError(
                 f"layer {name}: {groups} groups do not divide its {width} outputs; "
-                f"these do: {', '.join(map(str, divisors(width)))}"
+                f"these do: {', '.join(map(str, divisors(width)))}. Leave the layer out with "
+                f"--exclude {name} (output heads are seldom quantized), or take another --groups"
             )
         return groups
 
@@ -129,11 +140,22 @@ class Calls:
         for name, calls in self.calls.items():
             if not calls:
                 continue
-            x = torch.cat([x for x, _ in calls])
-            groups = next((s.shape[1] for _, s in calls if s is not None), 1)
+            widths = {x.shape[1] for x, _, _ in calls}
+            counts = {groups for _, _, groups in calls}
+            if len(widths) > 1 or len(counts) > 1:
+                raise ExportError(
+                    f"layer {name}: its calls have {sorted(widths)} inputs and {sorted(counts)} "
+                    "groups of outputs, one number of each expected"
+                )
+            x = torch.cat([x for x, _, _ in calls])
+            for own, s, _ in calls:
+                if s is not None and len(s) != len(own):
+                    raise ExportError(
+                        f"layer {name}: {len(own)} tokens went in and {len(s)} came out"
+                    )
             # A call that the loss does not depend on has gradients of 0.
-            empty = lambda x: torch.zeros(len(x), groups, device=x.device)
-            s = torch.cat([empty(x) if s is None else s for x, s in calls])
+            empty = lambda own, groups: torch.zeros(len(own), groups, device=own.device)
+            s = torch.cat([empty(own, groups) if s is None else s for own, s, groups in calls])
             self.check(name, x, s)
             taken[name] = (x, s)
             calls.clear()
@@ -151,6 +173,53 @@ class Calls:
             hook.remove()
 
 
+def one_shape(name, before, x, s):
+    """That a layer has as many inputs and groups in this batch as in earlier ones."""
+    own = (x.shape[1], s.shape[1])
+    if before is not None and own != (before[0].shape[1], before[1].shape[1]):
+        raise ExportError(
+            f"layer {name}: {own[0]} inputs and {own[1]} groups in this batch, "
+            f"{before[0].shape[1]} and {before[1].shape[1]} in earlier ones"
+        )
+
+
+class Data:
+    """A hash of all batches, so that files of other data are told apart."""
+
+    def __init__(self):
+        self.hash, self.batches, self.opaque = hashlib.sha256(), 0, False
+
+    def add(self, batch):
+        self.batches += 1
+        self.take(batch)
+
+    def take(self, value):
+        if torch.is_tensor(value):
+            self.hash.update(f"{value.dtype}{list(value.shape)}".encode())
+            plain = value.detach().cpu().contiguous().reshape(-1)
+            self.hash.update(plain.view(torch.uint8).numpy().tobytes())
+        elif isinstance(value, dict) or hasattr(value, "items"):
+            for key, part in value.items():
+                self.hash.update(repr(key).encode())
+                self.take(part)
+        elif isinstance(value, (list, tuple)):
+            self.hash.update(f"{len(value)}".encode())
+            for part in value:
+                self.take(part)
+        elif value is None or isinstance(value, (str, bytes, int, float)):
+            self.hash.update(repr(value).encode())
+        else:
+            # An object whose contents are not known.
+            self.opaque = True
+            self.hash.update(type(value).__name__.encode())
+
+    def words(self):
+        found = {"batches": self.batches, "data": self.hash.hexdigest()[:32]}
+        if self.opaque:
+            found["data_hash_of"] = "known parts only"
+        return found
+
+
 class Inputs:
     """Keeps inputs and sensitivities: a calibration file."""
 
@@ -160,10 +229,18 @@ class Inputs:
         self.x_dtype, self.s_dtype, self.kept = x_dtype, s_dtype, {}
 
     def add(self, name, x, s):
-        kept = x.to(self.x_dtype or x.dtype).cpu()
+        # Readers take f32 at most.
+        own = torch.float32 if x.dtype == torch.float64 else x.dtype
+        kept = x.to(self.x_dtype or own).cpu()
         if not torch.isfinite(kept).all():
-            raise ExportError(f"layer {name}: an input is beyond f16; use --x-dtype bf16 or f32")
-        self.kept.setdefault(name, []).append((kept, s.to(self.s_dtype).cpu()))
+            kind = dtype_name(kept.dtype)
+            raise ExportError(f"layer {name}: an input is beyond {kind}; use --x-dtype bf16 or f32")
+        parts = self.kept.setdefault(name, [])
+        one_shape(name, parts[0] if parts else None, kept, s)
+        parts.append((kept, s.to(self.s_dtype).cpu()))
+
+    def words(self):
+        return {"s_dtype": dtype_name(self.s_dtype)}
 
     def layer(self, name):
         x, s = (torch.cat(parts) for parts in zip(*self.kept[name]))
@@ -180,8 +257,6 @@ class Hessians:
     kind = "hessian"
 
     def __init__(self, dtype):
-        # Products of full single precision on devices that would round them to fewer bits.
-        torch.set_float32_matmul_precision("highest")
         self.dtype, self.sums = dtype, {}
 
     def add(self, name, x, s):
@@ -190,9 +265,18 @@ class Hessians:
             shape = (s.shape[1], x.shape[1], x.shape[1])
             self.sums[name] = [torch.zeros(shape, dtype=self.dtype, device=x.device), 0]
         held = self.sums[name]
+        own = (s.shape[1], x.shape[1], x.shape[1])
+        if tuple(held[0].shape) != own:
+            raise ExportError(
+                f"layer {name}: sums {list(own)} in this batch, "
+                f"{list(held[0].shape)} in earlier ones"
+            )
         for k in range(s.shape[1]):
             held[0][k] += (x * s[:, k : k + 1]).T @ x
         held[1] += len(x)
+
+    def words(self):
+        return {"accumulate": dtype_name(self.dtype)}
 
     def layer(self, name):
         sums, tokens = self.sums[name]
@@ -224,6 +308,25 @@ def write(path, kind, settings, headers, tensors):
         unfinished.unlink(missing_ok=True)
 
 
+def check_output(output, split, force):
+    """That the output may be written; with `split`, which files of an earlier export go."""
+    if split:
+        if output.exists() and not output.is_dir():
+            raise ExportError(f"{output} is not a folder, which --split writes to")
+        stale = set(output.glob("*.safetensors"))
+        if stale and not force:
+            text = f"{output} has {len(stale)} *.safetensors"
+            raise ExportError(f"{text}; --force replaces all of them")
+        return stale
+    if output.is_dir():
+        raise ExportError(f"{output} is a folder; --split writes to one")
+    if not output.parent.is_dir():
+        raise ExportError(f"the folder of {output} does not exist")
+    if output.exists() and not force:
+        raise ExportError(f"{output} exists; --force replaces it")
+    return set()
+
+
 def export(
     model,
     batches,
@@ -240,13 +343,16 @@ def export(
     accumulate=torch.float32,
     settings="",
     device=None,
+    force=False,
     more=None,
     progress=lambda text: None,
 ):
     """Runs `model` over `batches` and writes `output`, a file, or with `split` a folder of one file
     a layer. `layers` is {name: module}, by default every nn.Linear; a module takes [.., inputs] and
     returns [.., outputs]. `groups` is a number that divides every layer's outputs, or "all" for one
-    group an output. `more` may add tensors to a file; readers leave unknown ones alone."""
+    group an output. `force` replaces what is there. `settings` are words for the header, which also
+    tells a hash of the data, tokens and element types. `more` may add tensors to a file; readers
+    leave unknown ones alone. The model comes back as it was, but for `device`."""
     layers = linear_layers(model) if layers is None else layers
     if s_dtype == torch.float16:
         raise ExportError("sensitivities in f16 would be rounded to 0; use bf16 or f32")
@@ -255,24 +361,29 @@ def export(
     if not (math.isfinite(scale) and scale > 0):
         raise ExportError(f"scale = {scale}: a positive number expected")
     output = Path(output)
+    stale = check_output(output, split, force)
     folder = output if split else output.parent
-    if not folder.is_dir():
-        if not split:
-            raise ExportError(f"the folder of {output} does not exist")
-        folder.mkdir(parents=True)
+    if split:
+        folder.mkdir(parents=True, exist_ok=True)
 
+    training = {module: module.training for module in model.modules()}
     model.eval()
     if device:
         model.to(device)
     before = {p: p.requires_grad for p in model.parameters()}
-    for parameter in before:
-        # Only gradients of outputs are wanted; those of weights would take as much memory again.
-        parameter.requires_grad_(False)
+    precision = torch.get_float32_matmul_precision()
     keep = Hessians(accumulate) if hessians else Inputs(x_dtype, s_dtype)
     calls = Calls(layers, groups, scale)
-    count = 0
+    count, data, tokens = 0, Data(), {}
     try:
+        if hessians:
+            # Products of full single precision on devices that would round them to fewer bits.
+            torch.set_float32_matmul_precision("highest")
+        for parameter in before:
+            # Only gradients of outputs are wanted; those of weights would take as much memory again.
+            parameter.requires_grad_(False)
         for count, batch in enumerate(batches, 1):
+            data.add(batch)
             if device and hasattr(batch, "to"):
                 batch = batch.to(device)
             value = loss(model, batch)
@@ -282,16 +393,36 @@ def export(
                 (value * scale).backward()
             for name, (x, s) in calls.take().items():
                 keep.add(name, x, s)
+                tokens[name] = tokens.get(name, 0) + len(x)
             progress(f"batch {count}: loss {value.item():.4f}")
     finally:
         calls.remove()
+        torch.set_float32_matmul_precision(precision)
         for parameter, wanted in before.items():
             parameter.requires_grad_(wanted)
+        for module, wanted in training.items():
+            module.training = wanted
     if count == 0:
         raise ExportError("there were no batches")
     missed = [name for name in layers if name not in keep.names()]
     if missed:
         progress(f"never called, left out: {', '.join(missed)}")
+
+    # Readers take files together only where their settings agree, so that sums over other data,
+    # or made in other ways, are never mixed.
+    words = {
+        **data.words(),
+        **keep.words(),
+        "tokens": max(tokens.values(), default=0),
+        # Of the whole model, so that exports of some layers at a time agree.
+        "model_dtype": "+".join(sorted({dtype_name(p.dtype) for p in before})),
+        "x_dtype": dtype_name(x_dtype) if x_dtype else "model",
+        "scale": scale,
+        "groups": groups,
+    }
+    if settings:
+        words["settings"] = settings
+    settings = json.dumps(words, sort_keys=True)
 
     headers, tensors = {}, {}
     for name in keep.names():
@@ -306,11 +437,15 @@ def export(
         else:
             headers[name] = header
             tensors.update(own)
-        tokens, inputs, found = (header[field] for field in ("tokens", "inputs", "groups"))
-        progress(f"{name}: {tokens} tokens of {inputs} inputs, {found} groups")
+        n, inputs, found = (header[field] for field in ("tokens", "inputs", "groups"))
+        progress(f"{name}: {n} tokens of {inputs} inputs, {found} groups")
     if not split:
         tensors.update(more or {})
         write(output, keep.kind, settings, headers, tensors)
+    # Files of an earlier export beside those of this one would be read together with them.
+    for path in stale - {folder / f"{name}.safetensors" for name in keep.names()}:
+        path.unlink(missing_ok=True)
+        progress(f"removed {path}, which is not of this export")
 
 
 class Block(nn.Module):
@@ -443,23 +578,27 @@ def parse(arguments):
     add("--accumulate", choices=("f32", "f64"), default="f32", help="of --hessians [default: f32]")
     add("--settings", default="", help="words on how the file was made, for its header")
     add("--device", help="such as cuda; default: where the model is")
-    add("--force", action="store_true", help="replace an existing file")
+    add(
+        "--force",
+        action="store_true",
+        help="replace an existing file, or with --split all *.safetensors of the folder",
+    )
     return parser.parse_args(arguments)
 
 
 def main(arguments=None):
     args = parse(arguments)
     try:
-        if Path(args.output).exists() and not args.split and not args.force:
-            raise ExportError(f"{args.output} exists; --force replaces it")
+        # Before the model is loaded.
+        check_output(Path(args.output), args.split, args.force)
         model, batches, loss = (*demo(), next_token_loss) if args.demo else load(args.model)
         layers = linear_layers(model, args.layers, args.exclude)
         more = None
         if args.demo and not (args.hessians or args.split):
             more = demo_checks(model, batches, layers, args.scale)
-        words = {"model": args.model or "demo", "scale": args.scale, "groups": args.groups}
+        words = f"model {args.model or 'demo'}"
         if args.settings:
-            words["settings"] = args.settings
+            words += f"; {args.settings}"
         export(
             model,
             batches,
@@ -473,7 +612,8 @@ def main(arguments=None):
             x_dtype=DTYPES.get(args.x_dtype),
             s_dtype=DTYPES[args.s_dtype],
             accumulate=torch.float64 if args.accumulate == "f64" else torch.float32,
-            settings=json.dumps(words, sort_keys=True),
+            settings=words,
+            force=args.force,
             device=args.device,
             more=more,
             progress=lambda text: print(text, file=sys.stderr),

@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use fewbytes::Error;
 use fewbytes::linear::file::{Batch, CalibrationFile};
 use fewbytes::linear::{
-    Hessian, HessianLayout, Lnq, LnqJob, LnqLayout, LnqOptions, Weights, lnq_with_progress,
+    Hessian, HessianAccumulator, HessianLayout, Lnq, LnqJob, LnqLayout, LnqOptions, Weights,
+    lnq_with_progress,
 };
 use fewbytes_wgpu::{Context, OpenOptions, ops};
 
@@ -78,22 +79,39 @@ impl Device {
         bound().context(REMEDY)
     }
 
-    /// Adds up a layer's Hessians.
+    /// Adds up a layer's Hessians; `tell` hears how many tokens are added, and of how many.
     pub(crate) fn hessian(
         &self,
         file: &CalibrationFile<'_>,
         layer: &str,
         groups: usize,
+        tell: &dyn Fn(usize, usize),
     ) -> fewbytes::Result<Hessian> {
-        let Self::Gpu(ctx) = self else { return file.accumulate(layer, groups) };
-        let inputs = file.shape(layer).map_or(0, |shape| shape.inputs);
         let batches = file.batches(layer, groups)?;
-        let mut sums = ops::hessian::Accumulator::new(ctx, layer, inputs, groups)?;
-        for batch in batches {
-            let Batch { x, s } = batch?;
-            sums.add_batch(&x, s.as_deref())?;
+        let (inputs, all) = (file.shape(layer).map_or(1, |shape| shape.inputs), batches.tokens());
+        type Add<'a> = &'a mut dyn FnMut(&[f32], Option<&[f32]>) -> fewbytes::Result<()>;
+        let feed = |add: Add<'_>| -> fewbytes::Result<()> {
+            let mut done = 0;
+            for batch in batches {
+                let Batch { x, s } = batch?;
+                add(&x, s.as_deref())?;
+                done += x.len() / inputs;
+                tell(done, all);
+            }
+            Ok(())
+        };
+        match self {
+            Self::Cpu => {
+                let mut sums = HessianAccumulator::new(layer, inputs, groups)?;
+                feed(&mut |x, s| sums.add_batch(x, s))?;
+                sums.finish()
+            }
+            Self::Gpu(ctx) => {
+                let mut sums = ops::hessian::Accumulator::new(ctx, layer, inputs, groups)?;
+                feed(&mut |x, s| sums.add_batch(x, s))?;
+                ctx.block_on(sums.finish())
+            }
         }
-        ctx.block_on(sums.finish())
     }
 
     /// Quantizes a layer.

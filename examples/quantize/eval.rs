@@ -1,22 +1,42 @@
 //! The error at the output of packed layers.
 
-use crate::calibration::Source;
+use crate::calibration::{Found, Source};
 use crate::device::Device;
+use crate::fuse::captured;
 use crate::options::EvalLayer;
-use crate::select::matches;
+use crate::run::progress_bar;
+use crate::select::{fits, layer_of};
 use crate::{input, inspect, report};
 use anyhow::{Context as _, Result, bail, ensure};
-use fewbytes::linear::file::{DenseFile, DenseShape};
+use fewbytes::linear::file::{DenseFile, DenseShape, PackedFile};
 use fewbytes::linear::{
-    Hessian, QuantizeOptions, Quantized, TableElement, TableLayer, Weights, objectives, quantize,
+    BitplaneLayer, Hessian, QuantizeOptions, Quantized, TableElement, TableLayer, Weights,
+    objectives, quantize,
 };
+use indicatif::ProgressBar;
 use std::collections::HashMap;
+use std::ops::Range;
 
-/// Prints the error of every layer and width beside that of clusters.
+/// Where a file's settings say of which layers others were joined.
+pub(crate) const FUSED: &str = "fused";
+
+/// Rows of a packed layer that are a layer of the dense file.
+struct Part<'a> {
+    layer: &'a BitplaneLayer,
+    /// In words: the dense layer, and of which packed one it is a part.
+    shown: String,
+    rows: Range<usize>,
+    shape: &'a DenseShape,
+    found: Found,
+    widths: Vec<u8>,
+}
+
+/// Prints the error of every layer and width beside that of clusters, each as soon as it is known.
 pub(crate) fn eval(options: &EvalLayer) -> Result<()> {
     let bytes = input::map(&options.packed)?;
     let name = options.packed.display().to_string();
     let (_, layers) = inspect::read(&name, &bytes).context("nothing to evaluate")?;
+    let fused = fused(&name, &bytes);
     let dense = input::map(&options.weights)?;
     let dense_name = options.weights.display().to_string();
     let dense = DenseFile::parse(&dense_name, &dense)?;
@@ -25,56 +45,189 @@ pub(crate) fn eval(options: &EvalLayer) -> Result<()> {
     let maps = options.calibration.map()?;
     let source = Source::new(&options.calibration, &maps)?;
 
-    let header = ["layer", "shape", "bits", "average", "clusters", "packed", "ratio", "of output"];
-    let mut table = report::table(header.map(String::from).to_vec(), 2);
-    let mut any = false;
-    for (name, layer) in &layers {
-        if !options.layers.is_empty() && !options.layers.iter().any(|p| matches(p, name)) {
-            continue;
-        }
-        let (rows, cols) = (layer.rows(), layer.cols());
-        let tensors = [format!("{name}.weight"), name.clone()];
-        let Some(shape) = tensors.iter().find_map(|tensor| shapes.get(tensor)) else {
-            bail!("no weights of layer {name} in {dense_name}; --layers chooses others");
-        };
-        ensure!(
-            (shape.rows, shape.cols) == (rows, cols),
-            "layer {name} is {rows} x {cols}, its weights are {} x {}",
-            shape.rows,
-            shape.cols
-        );
-        let values = dense.values(&shape.name)?;
-        let found = source.find(name, rows, cols)?;
-        let hessian = source.hessian(&found, &Device::Cpu)?;
-        let weights = Weights::new(name, rows, cols, &values, None)?;
-        for bits in layer.tables().widths().filter(|&b| options.bits.is_none_or(|o| o == b)) {
-            any = true;
-            let packed = Quantized::unpack(layer, bits)?;
-            let clusters = clusters(&weights, &hessian, bits)?;
-            let zeros = zeros(&clusters);
-            let sum = |q: &Quantized| Ok(objectives(&weights, &hessian, q)?.iter().sum());
-            let [before, after, output]: [Result<f64>; 3] = [&clusters, &packed, &zeros].map(sum);
-            let (before, after, output) = (before?, after?, output?);
-            let average = TableLayer::of_width(layer, bits)?.average_bits();
-            table.add_row([
-                name.clone(),
-                format!("{rows} x {cols}"),
-                bits.to_string(),
-                format!("{average:.2}"),
-                format!("{before:.4e}"),
-                format!("{after:.4e}"),
-                report::ratio(after, before),
-                if output > 0.0 { format!("{:.4} %", 100.0 * after / output) } else { "-".into() },
-            ]);
+    source.check_rules(shapes.keys().map(|tensor| layer_of(tensor)))?;
+    let (mut parts, mut failures) = (Vec::new(), Vec::new());
+    let mut wanted = Vec::new();
+    for (layer_name, layer) in &layers {
+        let of = parts_of(layer_name, options, &fused, &shapes);
+        let fits = |name: &String| options.layers.iter().any(|p| fits(p, &tensor_of(name)));
+        if options.layers.is_empty() || fits(layer_name) || of.iter().any(fits) {
+            wanted.push((layer_name, layer, of));
         }
     }
-    ensure!(any, "no layer and width to evaluate in {name}; see `inspect`");
-    println!("error of the output over the calibration inputs:\n\n{}", table.trim_fmt());
-    println!(
-        "\nclusters: of this width, weighted with the Hessian's diagonal; of output: share of the \
-         output's own square"
-    );
+    for (layer_name, layer, of) in &wanted {
+        match split(layer_name, layer, of, (&dense_name, &shapes), &source, options.bits) {
+            Ok(found) => parts.extend(found),
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
+    let work: usize = parts.iter().map(|part| part.widths.len()).sum();
+    if work == 0 && failures.is_empty() {
+        bail!("no layer and width to evaluate in {name}; see `inspect`");
+    }
+
+    if work > 0 {
+        let width = parts.iter().map(|part| part.shown.chars().count()).max().unwrap_or(0).max(5);
+        let line = |cells: [&str; 8]| {
+            let [layer, shape, bits, average, clusters, packed, ratio, output] = cells;
+            println!(
+                "{layer:width$}  {shape:13}  {bits:>4}  {average:>7}  {clusters:>10}  {packed:>10}  \
+                 {ratio:>7}  {output:>11}"
+            );
+        };
+        println!("{}:\n", report::objective(options.calibration.damped()));
+        line(["layer", "shape", "bits", "average", "clusters", "packed", "ratio", "of output"]);
+        println!("{}", "─".repeat(width + 76));
+        let bar = progress_bar(work as u64, "layers and widths");
+        for part in &parts {
+            let print = |cells: [String; 6]| {
+                let shape = format!("{} x {}", part.shape.rows, part.shape.cols);
+                let [a, b, c, d, e, f] = cells.each_ref().map(String::as_str);
+                bar.suspend(|| line([&part.shown, &shape, a, b, c, d, e, f]));
+                bar.inc(1);
+            };
+            if let Err(error) = evaluate(part, &dense, &source, &bar, &print) {
+                let text = format!("layer {}: {error:#}", part.shown);
+                bar.suspend(|| println!("{text}"));
+                failures.push(text);
+            }
+        }
+        bar.finish_and_clear();
+        println!(
+            "\nclusters: of this width, weighted with the Hessian's diagonal; of output: share of \
+             the output's own square"
+        );
+    }
+    ensure!(failures.is_empty(), "{}", report::failures(&failures, wanted.len()));
     Ok(())
+}
+
+/// What a packed file says of the layers that were joined.
+fn fused(name: &str, bytes: &[u8]) -> HashMap<String, Vec<String>> {
+    let file = PackedFile::parse(name, bytes).ok();
+    let settings = file.as_ref().and_then(PackedFile::settings);
+    let settings: Option<serde_json::Value> =
+        settings.and_then(|text| serde_json::from_str(text).ok());
+    let fused = settings.and_then(|settings| settings.get(FUSED).cloned());
+    fused.and_then(|fused| serde_json::from_value(fused).ok()).unwrap_or_default()
+}
+
+fn tensor_of(layer: &str) -> String {
+    format!("{layer}.weight")
+}
+
+fn shape_of<'a>(layer: &str, shapes: &'a HashMap<String, DenseShape>) -> Option<&'a DenseShape> {
+    shapes.get(&tensor_of(layer)).or_else(|| shapes.get(layer))
+}
+
+/// The dense layers that a packed one was made of: itself, where there is no word of others.
+fn parts_of(
+    layer: &str,
+    options: &EvalLayer,
+    fused: &HashMap<String, Vec<String>>,
+    shapes: &HashMap<String, DenseShape>,
+) -> Vec<String> {
+    for rule in &options.fuse {
+        if let Some(text) = captured(&rule.name, layer) {
+            return rule.parts.iter().map(|part| part.replace('*', text)).collect();
+        }
+    }
+    match fused.get(layer) {
+        Some(parts) if shape_of(layer, shapes).is_none() => parts.clone(),
+        _ => vec![layer.to_owned()],
+    }
+}
+
+/// Finds weights and Hessian of all parts of a packed layer.
+fn split<'a>(
+    name: &str,
+    layer: &'a BitplaneLayer,
+    of: &[String],
+    (dense_name, shapes): (&str, &'a HashMap<String, DenseShape>),
+    source: &Source<'_>,
+    bits: Option<u8>,
+) -> Result<Vec<Part<'a>>> {
+    let (rows, cols) = (layer.rows(), layer.cols());
+    let joined = of != [name];
+    let mut found = Vec::new();
+    for part in of {
+        match shape_of(part, shapes) {
+            Some(shape) => found.push((part, shape)),
+            None if joined => bail!("layer {name}: no weights of its part {part} in {dense_name}"),
+            None => bail!(
+                "no weights of layer {name} in {dense_name}; --layers chooses others, and if it \
+                 was joined of several, --fuse NAME=A,B tells which"
+            ),
+        }
+    }
+    let together: usize = found.iter().map(|(_, shape)| shape.rows).sum();
+    let odd = found.iter().find(|(_, shape)| shape.cols != cols).or(found.first());
+    let wide = odd.map_or(0, |(_, shape)| shape.cols);
+    ensure!(
+        (together, wide) == (rows, cols),
+        "layer {name} is {rows} x {cols}, its weights are {together} x {wide}"
+    );
+    let mut from = 0;
+    let part = |(part, shape): (&String, &'a DenseShape)| {
+        let shown = if joined { format!("{part} (of {name})") } else { part.clone() };
+        let rows = from..from + shape.rows;
+        from = rows.end;
+        let found = source.find(part, shape.rows, cols)?;
+        let widths = layer.tables().widths().filter(|&b| bits.is_none_or(|only| only == b));
+        Ok(Part { layer, shown, rows, shape, found, widths: widths.collect() })
+    };
+    found.into_iter().map(part).collect()
+}
+
+/// Prints the errors of one part at all its widths.
+fn evaluate(
+    part: &Part<'_>,
+    dense: &DenseFile<'_>,
+    source: &Source<'_>,
+    bar: &ProgressBar,
+    print: &dyn Fn([String; 6]),
+) -> Result<()> {
+    let Part { layer, shown, rows, shape, found, widths } = part;
+    if widths.is_empty() {
+        return Ok(());
+    }
+    let values = dense.values(&shape.name)?;
+    let tokens = |done: usize, all: usize| {
+        bar.set_message(format!("{shown}: Hessian, {done} of {all} tokens"));
+    };
+    bar.set_message(format!("{shown}: Hessian"));
+    let hessian = source.hessian(found, &Device::Cpu, &tokens)?;
+    let weights = Weights::new(shown, shape.rows, shape.cols, &values, None)?;
+    for &bits in widths {
+        bar.set_message(format!("{shown}: {bits} bits"));
+        let packed = take_rows(Quantized::unpack(layer, bits)?, rows);
+        let clusters = clusters(&weights, &hessian, bits)?;
+        let zeros = zeros(&clusters);
+        let sum = |q: &Quantized| Ok(objectives(&weights, &hessian, q)?.iter().sum());
+        let [before, after, output]: [Result<f64>; 3] = [&clusters, &packed, &zeros].map(sum);
+        let (before, after, output) = (before?, after?, output?);
+        let average = TableLayer::of_width(layer, bits)?.average_bits();
+        print([
+            bits.to_string(),
+            format!("{average:.2}"),
+            format!("{before:.4e}"),
+            format!("{after:.4e}"),
+            report::ratio(after, before),
+            if output > 0.0 { format!("{:.4} %", 100.0 * after / output) } else { "-".into() },
+        ]);
+    }
+    Ok(())
+}
+
+/// Some rows of a layer.
+fn take_rows(all: Quantized, rows: &Range<usize>) -> Quantized {
+    let some = |(bits, table): &(u8, Vec<f32>)| {
+        let each = table.len() / all.rows;
+        (*bits, table[rows.start * each..rows.end * each].to_vec())
+    };
+    let tables = all.tables.iter().map(some).collect();
+    let codes = all.codes[rows.start * all.cols..rows.end * all.cols].to_vec();
+    Quantized { rows: rows.len(), codes, tables, ..all }
 }
 
 /// The clusters that LNQ starts from.

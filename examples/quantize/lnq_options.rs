@@ -2,6 +2,7 @@
 
 use crate::calibration::Calibration;
 use crate::device::Place;
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use fewbytes::linear::{LabelStep, LnqOptions, Method, TableElement};
 
@@ -63,6 +64,18 @@ impl LnqArgs {
         ];
         let own = all.into_iter().find_map(|(option, given)| given.then_some(option));
         own.or_else(|| self.calibration.given())
+    }
+
+    /// That the options go together: seen before anything is read.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.calibration.check()?;
+        let feedback = self.labels == Some(Labels::Feedback);
+        ensure!(
+            !(feedback && self.cycles.is_some()),
+            "--cycles does not go with --labels feedback, which goes through the inputs once"
+        );
+        ensure!(self.cycles != Some(0), "--cycles 0: at least 1 expected");
+        Ok(())
     }
 
     pub(crate) fn bits(&self) -> u8 {

@@ -7,6 +7,7 @@ mod calibration;
 mod device;
 mod eval;
 mod fuse;
+mod identity;
 mod input;
 mod inspect;
 mod lnq;

@@ -3,6 +3,7 @@
 use crate::calibration::Calibration;
 use crate::fuse::Rule;
 use crate::lnq_options::LnqArgs;
+use crate::select::Chosen;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fewbytes::linear::{Method, QuantizeOptions, TableElement};
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use std::path::PathBuf;
     name = "quantize",
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true,
-    after_help = "PATTERN: a part of a tensor's name, or with `*` and `?` the whole name.\n\n\
+    after_help = "PATTERN: a part of a tensor's or layer's name, or with `*` and `?` all of it.\n\n\
         Examples:\n  \
         quantize model.safetensors packed.safetensors\n  \
         quantize model.safetensors small.safetensors --seed-bits 2 --parent-bits 4\n  \
@@ -73,6 +74,10 @@ pub(crate) struct EvalLayer {
     /// Only layers that match; may be repeated or take a list with commas
     #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
     pub(crate) layers: Vec<String>,
+    /// What a joined layer was made of, where its file does not say so, such as `qkv=q,k,v`; may be
+    /// repeated
+    #[arg(long, value_name = "NAME=A,B,..")]
+    pub(crate) fuse: Vec<Rule>,
     /// Only this width [default: all that a layer has]
     #[arg(long, value_parser = clap::value_parser!(u8).range(2..=8))]
     pub(crate) bits: Option<u8>,
@@ -132,6 +137,9 @@ pub(crate) struct Quantize {
     /// Element type of the tables
     #[arg(long, value_enum, default_value_t = Table::F16, help_heading = "Output")]
     pub(crate) table: Table,
+    /// Layers whose tables are f32 where the others' are f16: names, or patterns with `*` and `?`
+    #[arg(long, value_name = "LAYER", value_delimiter = ',', help_heading = "Output")]
+    pub(crate) f32_tables: Vec<String>,
     /// Layout of the output
     #[arg(long, value_enum, default_value_t = Format::Packed, help_heading = "Output")]
     pub(crate) format: Format,
@@ -187,6 +195,12 @@ impl Quantize {
         QuantizeOptions { seed_bits, parent_bits, method, table: self.table.element() }
     }
 
+    /// The element type of a layer's tables.
+    pub(crate) fn table_of(&self, chosen: &Chosen) -> TableElement {
+        let f32s = self.f32_tables.iter().any(|pattern| chosen.is_called(pattern));
+        if f32s { TableElement::F32 } else { self.table.element() }
+    }
+
     /// That options go with the method.
     pub(crate) fn check_method(&self) -> anyhow::Result<()> {
         if self.method != How::Lnq {
@@ -203,7 +217,7 @@ impl Quantize {
         if let Some((option, _)) = widths.iter().find(|(_, given)| *given) {
             anyhow::bail!("{option} does not go with --method lnq, which has one width: --bits");
         }
-        self.lnq.calibration.check()?;
+        self.lnq.check()?;
         self.lnq.place().check(&self.lnq.settings(self.table.element()))
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Parts {
 #[derive(Serialize, Deserialize)]
 struct Entry<A> {
     run: String,
+    /// What the layer is made from.
+    made_of: String,
     account: A,
 }
 
@@ -40,8 +42,32 @@ impl Parts {
         self.folder.join(format!("{:016x}.safetensors", hash.finish()))
     }
 
-    /// A layer that an earlier run finished.
-    pub(crate) fn load<A: DeserializeOwned>(&self, layer: &str) -> Result<Option<Part<A>>> {
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes the folder, so that one that cannot be made is seen before the work, and removes what
+    /// an interrupted write left.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        let folder = &self.folder;
+        let cannot = || format!("cannot make {}", folder.display());
+        std::fs::create_dir_all(folder).with_context(cannot)?;
+        for entry in std::fs::read_dir(folder).with_context(cannot)? {
+            let path = entry.with_context(cannot)?.path();
+            if path.extension().is_some_and(|end| end == "partial") {
+                let named = || format!("cannot remove {}", path.display());
+                std::fs::remove_file(&path).with_context(named)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A layer that an earlier run finished, from what `made_of` says: asked only where there is one.
+    pub(crate) fn load<A: DeserializeOwned>(
+        &self,
+        layer: &str,
+        made_of: impl FnOnce() -> Result<String>,
+    ) -> Result<Option<Part<A>>> {
         let path = self.path(layer);
         if !path.exists() {
             return Ok(None);
@@ -63,6 +89,15 @@ impl Parts {
                 self.settings
             );
         }
+        let made_of = made_of()?;
+        if entry.made_of != made_of {
+            bail!(
+                "{} holds layer {layer} made from other weights, calibration data or tables: \
+                 remove {name}, or choose another output\n  there: {}\n  here:  {made_of}",
+                self.folder.display(),
+                entry.made_of,
+            );
+        }
         Ok(Some((file.layer(layer)?, entry.account)))
     }
 
@@ -71,12 +106,10 @@ impl Parts {
         &self,
         name: &str,
         layer: &BitplaneLayer,
+        made_of: String,
         account: A,
     ) -> Result<()> {
-        let folder = &self.folder;
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
-        let entry = serde_json::to_string(&Entry { run: self.settings.clone(), account })?;
+        let entry = serde_json::to_string(&Entry { run: self.settings.clone(), made_of, account })?;
         Ok(save_packed_with(&self.path(name), Some(&entry), &[(name, layer)])?)
     }
 
@@ -86,6 +119,11 @@ impl Parts {
         for layer in layers {
             let _ = std::fs::remove_file(self.path(layer));
         }
+        self.remove_empty();
+    }
+
+    /// Removes the folder if nothing is in it.
+    pub(crate) fn remove_empty(&self) {
         let _ = std::fs::remove_dir(&self.folder);
     }
 }
@@ -106,13 +144,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("out.safetensors");
         let parts = Parts::new(&output, "a");
-        assert!(parts.load::<u32>("x/y").unwrap().is_none());
-        parts.save("x/y", &layer(), 7u32).unwrap();
-        assert_eq!(parts.load::<u32>("x/y").unwrap(), Some((layer().into_inner(), 7)));
-        assert!(parts.load::<u32>("z").unwrap().is_none());
+        let load = |parts: &Parts, layer: &str, made_of: &str| {
+            parts.load::<u32>(layer, || Ok(made_of.to_owned()))
+        };
+        assert!(load(&parts, "x/y", "1").unwrap().is_none());
+        parts.prepare().unwrap();
+        let left = parts.folder.join("one.safetensors.17.partial");
+        std::fs::write(&left, [1, 2, 3]).unwrap();
+        parts.save("x/y", &layer(), "1".to_owned(), 7u32).unwrap();
+        parts.prepare().unwrap();
+        assert!(!left.exists());
+        assert_eq!(load(&parts, "x/y", "1").unwrap(), Some((layer().into_inner(), 7)));
+        assert!(load(&parts, "z", "1").unwrap().is_none());
+        let error = load(&parts, "x/y", "2").unwrap_err().to_string();
+        assert!(error.contains("holds layer x/y made from other weights"), "{error}");
 
         let other = Parts::new(&output, "b");
-        let error = other.load::<u32>("x/y").unwrap_err().to_string();
+        let error = load(&other, "x/y", "1").unwrap_err().to_string();
         assert!(error.contains("out.safetensors.parts holds layers of a run with"), "{error}");
         assert!(error.contains("there: a") && error.contains("here:  b"), "{error}");
 
@@ -126,10 +174,10 @@ mod tests {
         let parts = Parts::new(&folder.path().join("out"), "a");
         std::fs::create_dir(&parts.folder).unwrap();
         fewbytes::linear::file::save_packed(&parts.path("l"), &[("l", &layer())]).unwrap();
-        let error = parts.load::<u32>("l").unwrap_err().to_string();
+        let error = parts.load::<u32>("l", || Ok(String::new())).unwrap_err().to_string();
         assert!(error.contains("is no part of a run"), "{error}");
         std::fs::write(parts.path("l"), [1, 2, 3]).unwrap();
-        let error = parts.load::<u32>("l").unwrap_err().to_string();
+        let error = parts.load::<u32>("l", || Ok(String::new())).unwrap_err().to_string();
         assert!(error.contains("not a safetensors file"), "{error}");
     }
 }

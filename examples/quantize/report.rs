@@ -42,6 +42,21 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
+/// What the errors of tables are errors of.
+pub(crate) fn objective(damped: bool) -> &'static str {
+    if damped {
+        "damped error of the output (--damp adds to every input what none of them had)"
+    } else {
+        "error of the output over the calibration inputs"
+    }
+}
+
+/// Errors of some layers, a line each.
+pub(crate) fn failures(failures: &[String], all: usize) -> String {
+    let lines: String = failures.iter().map(|line| format!("\n  {line}")).collect();
+    format!("{} of {} failed:{lines}", failures.len(), count(all, "layer"))
+}
+
 /// What is left of an error.
 pub(crate) fn ratio(after: f64, before: f64) -> String {
     if before > 0.0 { format!("{:.3}", after / before) } else { "-".to_owned() }

@@ -5,11 +5,11 @@ use crate::fuse::{self, Group};
 use crate::options::{Format, How, Quantize};
 use crate::parts::Parts;
 use crate::select::{Chosen, Selection};
-use crate::{input, lnq, report};
+use crate::{eval, input, lnq, report};
 use anyhow::{Context as _, Result, ensure};
 use fewbytes::linear::file::{DenseFile, save_packed_with, save_reference};
 use fewbytes::linear::{
-    BitplaneLayer, QuantizeOptions, WeightError, Weights, quantize_with_progress,
+    BitplaneLayer, QuantizeOptions, TableElement, WeightError, Weights, quantize_with_progress,
 };
 use fewbytes_wgpu::OpenOptions;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -45,6 +45,7 @@ pub(crate) fn run(options: &Quantize, adapter: &OpenOptions) -> Result<()> {
     }
     check_format(options, &selection)?;
     let groups = fuse::groups(&options.fuse, &selection)?;
+    check_tables(options, &selection, &groups)?;
     let mapped = options.sensitivities.as_deref().map(input::map).transpose()?;
     let sensitivities = match (&options.sensitivities, &mapped) {
         (Some(path), Some(bytes)) => {
@@ -59,14 +60,14 @@ pub(crate) fn run(options: &Quantize, adapter: &OpenOptions) -> Result<()> {
 
     let device = Device::open(options, adapter)?;
     let started = Instant::now();
-    let settings = settings(options, &bytes, &device)?;
-    let parts = Parts::new(&options.output, &settings);
+    let mut settings = settings(options, &device)?;
+    let parts = Parts::new(&options.output, &settings.to_string());
     let sensitive = sensitivities.as_ref();
     let (layers, accounts): (Vec<_>, _) = if options.method == How::Lnq {
         let done = lnq::layers(options, &selection, &file, sensitive, &parts, &device);
         let done = done.context("the output was not written")?;
-        let (layers, accounts) = done.into_iter().unzip();
-        (layers, Accounts::Lnq(accounts))
+        settings["made_of"] = done.made_of.into();
+        (done.layers, Accounts::Lnq(done.accounts))
     } else {
         let done = all(options, &selection, &file, sensitive, &widths);
         let (layers, done) = done.context("nothing was written")?.into_iter().unzip();
@@ -76,6 +77,13 @@ pub(crate) fn run(options: &Quantize, adapter: &OpenOptions) -> Result<()> {
 
     let (layers, joined) = join(layers, &groups, &selection).context("nothing was written")?;
     let layers: Vec<(&str, &BitplaneLayer)> = layers.iter().map(|(n, l)| (*n, l)).collect();
+    if !groups.is_empty() {
+        let name = |&at: &usize| selection.chosen[at].layer.as_str();
+        let parts =
+            |g: &Group| (g.name.clone(), g.parts.iter().map(name).collect::<serde_json::Value>());
+        settings[eval::FUSED] = groups.iter().map(parts).collect();
+    }
+    let settings = settings.to_string();
     let written = match options.format {
         Format::Packed => save_packed_with(&options.output, Some(&settings), &layers),
         Format::Reference => save_reference(&options.output, &layers),
@@ -84,8 +92,7 @@ pub(crate) fn run(options: &Quantize, adapter: &OpenOptions) -> Result<()> {
     match accounts {
         Accounts::Lnq(accounts) => {
             parts.remove(selection.chosen.iter().map(|chosen| chosen.layer.as_str()));
-            let damped = options.lnq.calibration.damp.is_some_and(|share| share > 0.0);
-            lnq::print_table(&accounts, damped);
+            lnq::print_table(&accounts, options.lnq.calibration.damped());
         }
         Accounts::Widths(done) => print_table(&selection, &done, &widths, sensitive.is_some()),
     }
@@ -107,13 +114,13 @@ enum Accounts {
 }
 
 /// What the run is made with, for the header of the output.
-fn settings(options: &Quantize, bytes: &[u8], device: &Device) -> Result<String> {
+fn settings(options: &Quantize, device: &Device) -> Result<serde_json::Value> {
     if options.method == How::Lnq {
-        return lnq::settings(options, bytes, device);
+        return lnq::settings(options, device);
     }
     let mut settings = serde_json::to_value(options.settings())?;
     settings["sensitivities"] = options.sensitivities.is_some().into();
-    Ok(settings.to_string())
+    Ok(settings)
 }
 
 /// Every layer at all widths.
@@ -124,15 +131,20 @@ fn all(
     sensitivities: Option<&DenseFile<'_>>,
     widths: &[u8],
 ) -> Result<Vec<(BitplaneLayer, Done)>> {
-    let settings = options.settings();
     let bar = progress_bar(selection.rows() as u64, "rows");
-    let one = |chosen: &Chosen| {
+    let (mut done, mut failures) = (Vec::new(), Vec::new());
+    for chosen in &selection.chosen {
         bar.set_message(chosen.layer.clone());
-        one(chosen, file, sensitivities, &settings, widths, &bar)
-    };
-    let done = selection.chosen.iter().map(one).collect();
+        let settings = QuantizeOptions { table: options.table_of(chosen), ..options.settings() };
+        match one(chosen, file, sensitivities, &settings, widths, &bar) {
+            Ok(layer) => done.push(layer),
+            // All that fail are named at once.
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
     bar.finish_and_clear();
-    done
+    ensure!(failures.is_empty(), "{}", report::failures(&failures, selection.chosen.len()));
+    Ok(done)
 }
 
 /// A layer under the name that it is written by.
@@ -168,9 +180,8 @@ fn check_output(options: &Quantize) -> Result<()> {
     if output.exists() {
         ensure!(!output.is_dir(), "{shown} is a folder");
         let same = |path: &Path| matches!((path.canonicalize(), output.canonicalize()), (Ok(a), Ok(b)) if a == b);
-        let calibration = &options.lnq.calibration;
-        let others = calibration.hessian.iter().chain(&calibration.activations);
-        for input in options.sensitivities.iter().chain([&options.input]).chain(others) {
+        let others = options.lnq.calibration.paths()?;
+        for input in options.sensitivities.iter().chain([&options.input]).chain(&others) {
             ensure!(!same(input), "{shown} is also an input; choose another output");
         }
         ensure!(options.force, "{shown} exists; --force replaces it");
@@ -186,8 +197,8 @@ fn check_format(options: &Quantize, selection: &Selection) -> Result<()> {
         return Ok(());
     }
     ensure!(
-        options.table == crate::options::Table::F16,
-        "--format reference has f16 tables; leave out --table f32"
+        options.table == crate::options::Table::F16 && options.f32_tables.is_empty(),
+        "--format reference has f16 tables; leave out --table f32 and --f32-tables"
     );
     let odd = selection.chosen.iter().find(|c| c.shape.cols % 32 != 0);
     if let Some(Chosen { shape, .. }) = odd {
@@ -197,6 +208,24 @@ fn check_format(options: &Quantize, selection: &Selection) -> Result<()> {
             shape.name,
             shape.rows,
             shape.cols
+        );
+    }
+    Ok(())
+}
+
+/// Every layer of --f32-tables is there, and what is joined has tables of one type.
+fn check_tables(options: &Quantize, selection: &Selection, groups: &[Group]) -> Result<()> {
+    for pattern in &options.f32_tables {
+        let any = selection.chosen.iter().any(|chosen| chosen.is_called(pattern));
+        ensure!(any, "--f32-tables {pattern}: no layer is called that");
+    }
+    for Group { name, parts } in groups {
+        let f32s = |&&at: &&usize| options.table_of(&selection.chosen[at]) == TableElement::F32;
+        let count = parts.iter().filter(f32s).count();
+        ensure!(
+            count == 0 || count == parts.len(),
+            "--fuse {name}: some of its parts have f32 tables, some f16; --f32-tables has to name \
+             all or none"
         );
     }
     Ok(())

@@ -14,6 +14,15 @@ pub(crate) struct Chosen {
     pub(crate) bias: Option<String>,
 }
 
+impl Chosen {
+    /// Whether this is the layer's or the tensor's name, or with `*` and `?` a pattern for one.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        let wild = name.contains(['*', '?']);
+        let is = |own: &str| own == name || wild && matches(name, own);
+        is(&self.layer) || is(&self.shape.name)
+    }
+}
+
 /// What becomes of a file's tensors.
 pub(crate) struct Selection {
     pub(crate) chosen: Vec<Chosen>,
@@ -36,7 +45,7 @@ impl Selection {
                 skipped.entry(reason).or_default().push(shape.name);
                 continue;
             }
-            let layer = shape.name.strip_suffix(".weight").unwrap_or(&shape.name).to_owned();
+            let layer = layer_of(&shape.name).to_owned();
             if let Some(twin) = chosen.iter().find(|other| other.layer == layer) {
                 let names = [&twin.shape.name, &shape.name];
                 anyhow::bail!("tensors {names:?} would both become layer {layer}; --exclude one");
@@ -101,7 +110,7 @@ impl Selection {
 
 /// Why a matrix is left out, if it is.
 fn left_out(name: &str, options: &Quantize) -> Option<&'static str> {
-    let any = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, name));
+    let any = |patterns: &[String]| patterns.iter().any(|pattern| fits(pattern, name));
     let lower = name.to_lowercase();
     if !options.layers.is_empty() && !any(&options.layers) {
         Some("no match in --layers")
@@ -120,6 +129,16 @@ fn bias_of(matrix: &DenseShape, tensors: &HashMap<&str, &DenseTensor>) -> Option
     let found = tensors.get(name.as_str())?;
     let fits = found.shape == [matrix.rows];
     (fits && matches!(found.dtype.as_str(), "F32" | "F16" | "BF16")).then_some(name)
+}
+
+/// The name of the layer that a tensor becomes.
+pub(crate) fn layer_of(tensor: &str) -> &str {
+    tensor.strip_suffix(".weight").unwrap_or(tensor)
+}
+
+/// Whether a pattern fits a tensor's name or that of its layer.
+pub(crate) fn fits(pattern: &str, tensor: &str) -> bool {
+    matches(pattern, tensor) || matches(pattern, layer_of(tensor))
 }
 
 /// Whether a pattern fits a name: anywhere, or with `*` and `?` from end to end.

@@ -1,11 +1,14 @@
 //! Whole runs on small files.
 
+mod files;
+
+use crate::device::Device;
 use crate::options::{Cli, Command};
 use crate::{eval, inspect, run};
 use clap::Parser;
 use fewbytes::linear::file::{CalibrationFile, DenseFile, PackedFile, save_hessians};
-use fewbytes::linear::{HessianAccumulator, Quantized, TableLayer, Weights, objectives};
-use fewbytes_wgpu::{OpenOptions, adapters, describe};
+use fewbytes::linear::{HessianAccumulator, LnqLayout, Quantized, TableLayer, Weights, objectives};
+use fewbytes_wgpu::{Context, OpenOptions, adapters, describe};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use std::path::Path;
@@ -58,7 +61,7 @@ fn quantize_on(adapter: &OpenOptions, folder: &TempDir, words: &str) -> Result<(
         Some(file) => folder.path().join(file).display().to_string(),
         None => word.to_owned(),
     };
-    let all = ["quantize".to_owned()].into_iter().chain(words.split(' ').map(place));
+    let all = ["quantize".to_owned()].into_iter().chain(words.split_whitespace().map(place));
     let done = match Cli::try_parse_from(all).unwrap().split() {
         (Some(Command::Inspect { file }), _) => inspect::inspect(&file),
         (Some(Command::EvalLayer(options)), _) => eval::eval(&options),
@@ -132,24 +135,37 @@ fn an_interrupted_run_keeps_what_is_finished_and_goes_on() {
     let [Ok(part)] = parts.as_slice() else { panic!("{parts:?}") };
     let written = part.metadata().unwrap().modified().unwrap();
     // With other settings it is not taken for what it is not.
-    for other in [
-        "--table f32",
-        "--damp 1",
-        "--cycles 5",
-        "--no-bias",
-        "--labels feedback",
-        "--start fast",
-        "--device gpu",
-    ] {
+    let error = quantize(&folder, &format!("/model /out {lnq} --table f32")).unwrap_err();
+    assert!(
+        error.contains("layer a made from other weights, calibration data or tables"),
+        "{error}"
+    );
+    for other in
+        ["--damp 1", "--cycles 5", "--no-bias", "--labels feedback", "--start fast", "--device gpu"]
+    {
         let error = quantize(&folder, &format!("/model /out {lnq} {other}")).unwrap_err();
         assert!(error.contains("out.parts holds layers of a run with other settings"), "{error}");
     }
     let x = wave(100 * 64, 0.38);
     dense(&folder.path().join("others"), &[("a", [100, 64], x.clone()), ("b", [100, 64], x)]);
     let error = quantize(&folder, "/model /out --method lnq --bits 3 --activations /others");
-    assert!(error.unwrap_err().contains("with other settings"));
+    assert!(error.unwrap_err().contains("other settings"));
     quantize(&folder, &format!("/model /out {lnq}")).unwrap_err();
     assert_eq!(part.metadata().unwrap().modified().unwrap(), written);
+    // The very same settings with one other number: in the inputs of a, and in its weights.
+    let whole = |file: &str| std::fs::read(folder.path().join(file)).unwrap();
+    for file in ["inputs", "model"] {
+        let (before, path) = (whole(file), folder.path().join(file));
+        let mut bytes = before.clone();
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        // The last number of layer a, which comes first.
+        let end = header + 4 * 64 * if file == "model" { 6 } else { 100 };
+        bytes[end - 2] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let error = quantize(&folder, &format!("/model /out {lnq}")).unwrap_err();
+        assert!(error.contains("holds layer a made from other weights"), "{file}: {error}");
+        std::fs::write(&path, before).unwrap();
+    }
     // The rest of the run, which is no more than that layer.
     quantize(&folder, &format!("/model /out {lnq} --layers a")).unwrap();
     quantize(&folder, &format!("/model /fresh {lnq} --layers a")).unwrap();
@@ -263,4 +279,18 @@ fn what_a_device_does_not_do_is_refused_before_any_work() {
     let text = quantize_on(&nowhere, &folder, gpu).unwrap_err();
     assert!(text.contains("adapter \"no such\" is not available"), "{text}");
     assert_eq!(files(&folder), 2);
+}
+
+#[test]
+fn a_layer_that_no_binding_of_the_device_holds_is_refused() {
+    let ctx = pollster::block_on(Context::open(&OpenOptions::from_env())).unwrap();
+    let gpu = Device::Gpu(Box::new(ctx));
+    let layer = |cols| LnqLayout { rows: 64, cols, bits: 3 };
+    gpu.check(layer(4096), 4, true).unwrap();
+    let error = format!("{:#}", gpu.check(layer(1 << 24), 1, false).unwrap_err());
+    assert!(
+        error.contains("64 rows of the Hessian") && error.contains("--device cpu does"),
+        "{error}"
+    );
+    Device::Cpu.check(layer(1 << 24), 1, true).unwrap();
 }

@@ -274,3 +274,39 @@ proptest! {
         let _ = load(&bytes);
     }
 }
+
+#[test]
+fn files_go_together_when_their_settings_agree_and_no_layer_is_there_twice() {
+    let whole = sample("F32", "F32");
+    let one = |layer: &str, settings: &str| {
+        let mut file = Container::new();
+        file.push(&format!("{layer}.x"), "F32", &[TOKENS, INPUTS], &stored("F32", &x()));
+        let shape = json!({ "inputs": INPUTS, "groups": 0, "tokens": TOKENS });
+        file.set_entry(&json!({
+            "format": "calibration", "version": 1, "settings": settings,
+            "layers": { layer: shape },
+        }));
+        file.join()
+    };
+    let (whole, gate, twin, odd) =
+        (whole.join(), one("gate", "words"), one("up", "words"), one("v", "others"));
+    let mut file = CalibrationFile::parse("first", &whole).unwrap();
+    file.add("second", &gate).unwrap();
+    assert!(file.names().eq(["down", "gate", "up"]));
+    assert_eq!(file.accumulate("gate", 1).unwrap(), accumulated("gate", INPUTS, &x(), None));
+    let text = file.add("third", &twin).unwrap_err().to_string();
+    assert_eq!(text, "layer up: there are two of this name");
+    let text = file.add("fourth", &odd).unwrap_err().to_string();
+    assert_eq!(text, r#"fourth: settings "others" are not those of first, "words""#);
+    assert_eq!(file.names().count(), 3);
+}
+
+#[test]
+fn sensitivities_of_one_dimension_are_told_which_two_they_need() {
+    let mut file = Container::new();
+    file.push("up", "F32", &[TOKENS, INPUTS], &stored("F32", &x()));
+    file.push("up.s", "F32", &[TOKENS], &stored("F32", &s()[..TOKENS]));
+    let error = CalibrationFile::parse("file", &file.join()).err().unwrap().to_string();
+    let expected = "expected [tokens, groups], that is [5, 1] for one group, found [5]";
+    assert_eq!(error, format!("layer up: shape of s: {expected}"));
+}

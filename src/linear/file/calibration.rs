@@ -3,7 +3,7 @@
 
 use super::super::hessian::divisors;
 use super::super::{Hessian, HessianAccumulator};
-use super::metadata::{entry, header};
+use super::metadata::{entry, header, same_settings, twin};
 use super::open;
 use crate::{Error, Result};
 use half::{bf16, f16};
@@ -60,6 +60,7 @@ struct Stored<'a> {
 /// BF16 and two dimensions or more is what went into layer `NAME`, the last dimension being the
 /// inputs, and `NAME.s`, if there is one, its sensitivities. Other tensors are left out.
 pub struct CalibrationFile<'a> {
+    first: String,
     settings: Option<String>,
     layers: BTreeMap<String, Stored<'a>>,
 }
@@ -82,22 +83,36 @@ impl<'a> CalibrationFile<'a> {
                 let Some(layer) = plain_layer(&tensors, tensor, &view) else { continue };
                 let stored = plain(&tensors, layer, view).map_err(|e| e.in_layer(layer))?;
                 if layers.insert(layer.to_owned(), stored).is_some() {
-                    let message = "there are two of this name";
-                    return Err(Error::format(format!("layer {layer}"), message));
+                    return Err(twin(layer));
                 }
             }
             if layers.is_empty() {
                 let message = "tensors [tokens, inputs] of F32, F16 or BF16 expected, none found";
                 return Err(Error::format(name, message));
             }
-            return Ok(Self { settings: None, layers });
+            return Ok(Self { first: name.to_owned(), settings: None, layers });
         };
         let header: FileHeader = header(name, &text, FORMAT, VERSION)?;
         for (layer, shape) in header.layers {
             let stored = listed(&tensors, &layer, shape).map_err(|e| e.in_layer(&layer))?;
             layers.insert(layer, stored);
         }
-        Ok(Self { settings: header.settings, layers })
+        Ok(Self { first: name.to_owned(), settings: header.settings, layers })
+    }
+
+    /// Takes in the layers of another file, so that a model may lie in a file a layer.
+    ///
+    /// # Errors
+    /// As [`CalibrationFile::parse`], and [`Error::Format`] when the file was made with other
+    /// settings or has a layer that is already there. Nothing is taken in then.
+    pub fn add(&mut self, name: &str, bytes: &'a [u8]) -> Result<()> {
+        let other = Self::parse(name, bytes)?;
+        same_settings((&self.first, self.settings()), (name, other.settings()))?;
+        if let Some(layer) = other.layers.keys().find(|layer| self.layers.contains_key(*layer)) {
+            return Err(twin(layer));
+        }
+        self.layers.extend(other.layers);
+        Ok(())
     }
 
     /// What the writer said of how the file was made.
@@ -277,6 +292,11 @@ fn plain<'a>(tensors: &SafeTensors<'a>, layer: &str, x: TensorView<'a>) -> Resul
     };
     let (tokens, inputs) = split(&x);
     let s = tensors.tensor(&format!("{layer}.s")).ok();
+    if let Some(flat) = s.as_ref().filter(|s| s.shape().len() < 2) {
+        let expected = format!("[tokens, groups], that is [{tokens}, 1] for one group");
+        let found = format!("{:?}", flat.shape());
+        return Err(Error::shape("shape of s", expected, found));
+    }
     let groups = s.as_ref().map_or(0, |s| split(s).1);
     let shape = CalibrationShape { inputs, groups, tokens };
     stored(shape, x, s)

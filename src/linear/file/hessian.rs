@@ -2,7 +2,7 @@
 
 use super::super::Hessian;
 use super::super::hessian::triangle;
-use super::metadata::{ENTRY, entry, header};
+use super::metadata::{ENTRY, entry, header, same_settings, twin};
 use super::{open, replace_with, view};
 use crate::{Error, Result};
 use safetensors::Dtype;
@@ -104,13 +104,7 @@ impl<'a> HessianFile<'a> {
     /// or has a layer that is already there. Nothing is taken in then.
     pub fn add(&mut self, name: &str, bytes: &'a [u8]) -> Result<()> {
         let other = Self::parse(name, bytes)?;
-        if other.settings != self.settings {
-            let [ours, theirs] =
-                [&self.settings, &other.settings].map(|s| s.as_deref().unwrap_or("none"));
-            let first = &self.first;
-            let message = format!("settings {theirs:?} are not those of {first}, {ours:?}");
-            return Err(Error::format(name, message));
-        }
+        same_settings((&self.first, self.settings()), (name, other.settings()))?;
         if let Some(layer) = other.layers.keys().find(|layer| self.layers.contains_key(*layer)) {
             return Err(twin(layer));
         }
@@ -153,10 +147,6 @@ impl<'a> HessianFile<'a> {
 
 fn missing(tensor: &str) -> Error {
     Error::format(format!("tensor {tensor}"), "expected in the file, not found")
-}
-
-fn twin(layer: &str) -> Error {
-    Error::format(format!("layer {layer}"), "there are two of this name")
 }
 
 /// Whether a tensor has triangles. One matrix of one input is both, and reads the same.

@@ -40,3 +40,20 @@ pub(super) fn header<T: DeserializeOwned>(
     }
     serde_json::from_str(text).map_err(broken)
 }
+
+/// Whether files with these names and settings go together.
+pub(super) fn same_settings(
+    (first, ours): (&str, Option<&str>),
+    (name, theirs): (&str, Option<&str>),
+) -> Result<()> {
+    if ours == theirs {
+        return Ok(());
+    }
+    let [ours, theirs] = [ours, theirs].map(|settings| settings.unwrap_or("none"));
+    let message = format!("settings {theirs:?} are not those of {first}, {ours:?}");
+    Err(Error::format(name, message))
+}
+
+pub(super) fn twin(layer: &str) -> Error {
+    Error::format(format!("layer {layer}"), "there are two of this name")
+}

@@ -37,26 +37,32 @@ pub struct HessianAccumulator {
     inputs: usize,
     groups: usize,
     tokens: u64,
-    /// `[groups]`, of each the columns of tiles, of each the tiles down to the diagonal.
-    sums: Vec<Vec<Vec<Sums>>>,
+    /// Of each group the columns of tiles, of each the tiles down to the diagonal.
+    sums: Vec<Sums>,
 }
 
 impl HessianAccumulator {
     /// No tokens yet. `name` is the layer's name in every later error.
     ///
     /// # Errors
-    /// [`Error::Layer`] around [`Error::Shape`] when a number is 0 or the sums cannot be addressed.
+    /// [`Error::Layer`] around [`Error::Shape`] when a number is 0 or the sums cannot be addressed,
+    /// and around [`Error::OutOfMemory`], with the bytes, when there is no memory for them.
     pub fn new(name: &str, inputs: usize, groups: usize) -> Result<Self> {
-        let bytes = inputs.checked_next_multiple_of(SIDE).and_then(triangle);
-        let bytes = bytes.and_then(|count| count.checked_mul(groups)?.checked_mul(32));
-        if inputs == 0 || groups == 0 || bytes.is_none() {
+        let tiles = triangle(inputs.div_ceil(SIDE)).and_then(|each| each.checked_mul(groups));
+        let bytes = tiles.and_then(|tiles| tiles.checked_mul(size_of::<Sums>()));
+        // All numbers of the matrices, which are counted elsewhere, have to be within usize too.
+        let packed = triangle(inputs).and_then(|each| each.checked_mul(groups)?.checked_mul(4));
+        let (Some(tiles), Some(bytes), Some(_), true) =
+            (tiles, bytes, packed, inputs > 0 && groups > 0)
+        else {
             let found = format!("{groups} x {inputs} x {inputs}");
             let expected = "groups > 0, inputs > 0 and sums within usize";
             return Err(Error::shape("Hessian", expected, found).in_layer(name));
-        }
-        let across = inputs.div_ceil(SIDE);
-        let column = |column: usize| vec![[[0.0; SIDE]; SIDE]; column + 1];
-        let sums = (0..groups).map(|_| (0..across).map(column).collect()).collect();
+        };
+        // In one piece, so that the system sees all that is wanted when it is asked.
+        let sums = reserved(tiles).ok_or_else(|| short(inputs, groups, bytes).in_layer(name));
+        let mut sums: Vec<Sums> = sums?;
+        sums.resize(tiles, [[0.0; SIDE]; SIDE]);
         Ok(Self { name: name.to_owned(), inputs, groups, tokens: 0, sums })
     }
 
@@ -88,7 +94,8 @@ impl HessianAccumulator {
         // Tile (block, column) of X, and the same transposed: a tile's sums are products of two.
         let places = |_| (0..blocks.len() * across).collect::<Vec<_>>();
         let tokens = each(places(()), |at| tile(blocks[at / across], inputs, at % across));
-        for (group, sums) in self.sums.iter_mut().enumerate() {
+        let tiles = self.sums.len() / groups;
+        for (group, sums) in self.sums.chunks_exact_mut(tiles).enumerate() {
             let columns = each(places(()), |at| {
                 let (block, from) = (at / across, at % across * SIDE);
                 let mut tile = [[0.0f32; SIDE]; SIDE];
@@ -102,7 +109,14 @@ impl HessianAccumulator {
                 tile
             });
             // The longest columns first, so that none is left for the end.
-            each(sums.iter_mut().enumerate().rev().collect(), |(column, sums)| {
+            let mut rest = sums;
+            let mut parts = Vec::with_capacity(across);
+            for column in (0..across).rev() {
+                let from = rest.len() - column - 1;
+                let own = rest.split_off_mut(from..).unwrap_or_default();
+                parts.push((column, own));
+            }
+            each(parts, |(column, sums)| {
                 for (row, sums) in sums.iter_mut().enumerate() {
                     for block in 0..blocks.len() {
                         let mut products = [[0.0f32; SIDE]; SIDE];
@@ -127,17 +141,20 @@ impl HessianAccumulator {
     ///
     /// # Errors
     /// [`Error::Layer`] around [`Error::Shape`] where no token was added, and around
-    /// [`Error::Value`] where a sum is beyond the range of f32.
+    /// [`Error::Value`] where a sum is beyond the range of f32, and around [`Error::OutOfMemory`],
+    /// with the bytes, when there is no memory for the Hessian beside its sums.
     pub fn finish(self) -> Result<Hessian> {
         let Self { name, inputs, groups, tokens, sums } = self;
         if tokens == 0 {
             return Err(Error::shape("tokens", "at least one", 0).in_layer(&name));
         }
-        let mut packed = Vec::with_capacity(groups * triangle(inputs).unwrap_or_default());
-        for (group, columns) in sums.iter().enumerate() {
+        let count = groups * triangle(inputs).unwrap_or_default();
+        let packed = reserved(count).ok_or_else(|| short(inputs, groups, 4 * count));
+        let mut packed: Vec<f32> = packed.map_err(|e| e.in_layer(&name))?;
+        for (group, sums) in sums.chunks_exact(sums.len() / groups).enumerate() {
             for i in 0..inputs {
                 for j in i..inputs {
-                    let value = columns[j / SIDE][i / SIDE][i % SIDE][j % SIDE];
+                    let value = sums[before(j / SIDE) + i / SIDE][i % SIDE][j % SIDE];
                     if !(value as f32).is_finite() {
                         let what = group_name(group);
                         let rule = "must be within f32; scale the sensitivities down";
@@ -150,6 +167,24 @@ impl HessianAccumulator {
         }
         Hessian::from_packed(&name, inputs, groups, tokens, packed)
     }
+}
+
+/// Room for so many, if there is memory for them.
+fn reserved<T>(count: usize) -> Option<Vec<T>> {
+    let mut room = Vec::new();
+    room.try_reserve_exact(count).ok().map(|()| room)
+}
+
+fn short(inputs: usize, groups: usize, bytes: usize) -> Error {
+    let what = format!("the Hessian, {groups} x {inputs} x {inputs}");
+    let hint = if groups > 1 { "; fewer groups take less" } else { "" };
+    let message = format!("{bytes} bytes could not be had{hint}");
+    Error::OutOfMemory { what, message }
+}
+
+/// Tiles of the columns before this one.
+fn before(column: usize) -> usize {
+    column * (column + 1) / 2
 }
 
 /// Whether these are whole tokens that can be added; how many.

@@ -213,3 +213,15 @@ fn damping_adds_to_every_diagonal_its_share_of_the_mean() {
     }
     assert!(text(hessian.damped(3e38)).contains("must be finite"));
 }
+
+#[test]
+fn sums_that_no_memory_holds_are_an_error_with_their_bytes() {
+    // 18 PB, above what any address space takes: the system refuses even where it overcommits.
+    let error = HessianAccumulator::new("blk.3.down", 1 << 20, 4096).err().unwrap();
+    let text = error.to_string();
+    assert!(text.contains("layer blk.3.down: out of memory for the Hessian, 4096 x"), "{text}");
+    assert!(text.contains("18015498021109760 bytes could not be had"), "{text}");
+    // And what cannot even be counted.
+    let error = HessianAccumulator::new("n", usize::MAX / 2, 3).err().unwrap();
+    assert!(error.to_string().contains("sums within usize"), "{error}");
+}
