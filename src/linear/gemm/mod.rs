@@ -155,10 +155,12 @@ impl Gemm {
         self.y.len(self.batch, self.rows)
     }
 
-    /// Whether `y` is all there is in its tensor.
+    /// Whether `y` is all there is in its tensor, or one vector that whole words hold: then nothing
+    /// is written beside it.
     fn owns_y(&self) -> bool {
         let packed = Block::packed(self.y.element, self.rows);
-        self.y == packed || self.batch == 1 && self.y.offset == 0 && self.y.stride <= packed.stride
+        let words = packed.stride == self.rows;
+        self.y == packed || self.batch == 1 && self.y.offset == 0 && words
     }
 
     fn check(&self) -> Result<()> {

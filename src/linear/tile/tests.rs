@@ -174,6 +174,24 @@ fn matrices_are_the_default_for_halves_where_the_device_has_them() {
 }
 
 #[test]
+fn lanes_take_what_is_too_large_for_matrices() {
+    let small = Caps { max_workgroup_bytes: 16 << 10, ..caps() };
+    let knobs = |rows, matrix| Knobs { rows: Some(rows), matrix, ..Knobs::DEFAULT };
+    let tile =
+        |knobs: Knobs, others| Tile::beside("k", &small, &knobs, 64, true, |_| others).unwrap();
+    let wide = tile(knobs(128, None), 0);
+    assert!(!wide.matrix());
+    assert_eq!(wide.needs().workgroup_bytes, 12_288);
+    // Tables of 5 bits beside 64 rows.
+    assert!(tile(knobs(64, None), 0).matrix());
+    assert!(!tile(knobs(64, None), 8192).matrix());
+    // Who insists hears of the bytes, with the rest of the needs.
+    let insists = tile(knobs(128, Some(true)), 0);
+    assert!(insists.matrix());
+    assert_eq!(insists.needs().workgroup_bytes, 17_408);
+}
+
+#[test]
 fn candidates_name_matrices_only_where_there_are_some() {
     assert!(Tile::candidates(&Caps::webgpu()).iter().all(|knobs| knobs.matrix.is_none()));
     let all = Tile::candidates(&caps());
