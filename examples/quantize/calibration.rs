@@ -1,5 +1,6 @@
 //! Where Hessians come from: files of them, or files of what goes into layers.
 
+use crate::device::Device;
 use crate::fuse::{Rule, captured};
 use crate::{input, report};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -76,7 +77,7 @@ enum File<'a> {
 pub(crate) struct Found {
     /// Its name in the file.
     name: String,
-    groups: usize,
+    pub(crate) groups: usize,
 }
 
 impl<'a> Source<'a> {
@@ -161,10 +162,15 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether Hessians are added up from inputs.
+    pub(crate) fn adds_up(&self) -> bool {
+        matches!(self.file, File::Inputs(_))
+    }
+
     /// Reads or adds up a layer's Hessians.
-    pub(crate) fn hessian(&self, found: &Found) -> Result<Hessian> {
+    pub(crate) fn hessian(&self, found: &Found, device: &Device) -> Result<Hessian> {
         let hessian = match &self.file {
-            File::Inputs(file) => file.accumulate(&found.name, found.groups),
+            File::Inputs(file) => device.hessian(file, &found.name, found.groups),
             File::Hessians(file) => match file.hessian(&found.name) {
                 Ok(all) if all.groups() != found.groups => all.merge(found.groups),
                 other => other,

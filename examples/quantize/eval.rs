@@ -1,6 +1,7 @@
 //! The error at the output of packed layers.
 
 use crate::calibration::Source;
+use crate::device::Device;
 use crate::options::EvalLayer;
 use crate::select::matches;
 use crate::{input, inspect, report};
@@ -44,7 +45,7 @@ pub(crate) fn eval(options: &EvalLayer) -> Result<()> {
         );
         let values = dense.values(&shape.name)?;
         let found = source.find(name, rows, cols)?;
-        let hessian = source.hessian(&found)?;
+        let hessian = source.hessian(&found, &Device::Cpu)?;
         let weights = Weights::new(name, rows, cols, &values, None)?;
         for bits in layer.tables().widths().filter(|&b| options.bits.is_none_or(|o| o == b)) {
             any = true;

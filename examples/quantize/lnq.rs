@@ -1,14 +1,15 @@
 //! Layer by layer with LNQ, so that an interrupted run loses one layer at most.
 
 use crate::calibration::{Found, Source, fingerprint};
+use crate::device::Device;
 use crate::options::Quantize;
 use crate::parts::Parts;
 use crate::run::progress_bar;
 use crate::select::{Chosen, Selection};
 use crate::{input, report};
 use anyhow::{Context as _, Result};
-use fewbytes::linear::file::DenseFile;
-use fewbytes::linear::{BitplaneLayer, LnqOptions, Weights, lnq_with_progress};
+use fewbytes::linear::file::{DenseFile, DenseShape};
+use fewbytes::linear::{BitplaneLayer, LnqLayout, LnqOptions, Weights};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -38,7 +39,7 @@ pub(crate) struct Account {
 }
 
 /// What a run is made with, in words for the headers of its files.
-pub(crate) fn settings(options: &Quantize, bytes: &[u8]) -> Result<String> {
+pub(crate) fn settings(options: &Quantize, bytes: &[u8], device: &Device) -> Result<String> {
     let calibration = &options.lnq.calibration;
     let all = calibration.map()?;
     let made_of: Vec<String> = all.iter().map(|(_, bytes)| fingerprint(bytes)).collect();
@@ -53,6 +54,7 @@ pub(crate) fn settings(options: &Quantize, bytes: &[u8]) -> Result<String> {
         "bias": !options.no_bias,
         "sensitivities": sensitivities.map(|bytes| fingerprint(&bytes)),
         "calibration": made_of,
+        "device": device.name(),
         "version": env!("CARGO_PKG_VERSION"),
     })
     .to_string())
@@ -65,6 +67,7 @@ pub(crate) fn layers(
     file: &DenseFile<'_>,
     sensitivities: Option<&DenseFile<'_>>,
     parts: &Parts,
+    device: &Device,
 ) -> Result<Vec<(BitplaneLayer, Account)>> {
     let calibration = &options.lnq.calibration;
     let maps = calibration.map()?;
@@ -72,6 +75,12 @@ pub(crate) fn layers(
     let find = |chosen: &Chosen| source.find(&chosen.layer, chosen.shape.rows, chosen.shape.cols);
     let found: Vec<Found> = selection.chosen.iter().map(find).collect::<Result<_>>()?;
     // Before the work, not in the middle of it.
+    for (chosen, found) in selection.chosen.iter().zip(&found) {
+        let DenseShape { rows, cols, .. } = chosen.shape;
+        let layout = LnqLayout { rows, cols, bits: options.lnq.bits() };
+        let checked = device.check(layout, found.groups, source.adds_up());
+        checked.with_context(|| format!("layer {}", chosen.layer))?;
+    }
     let done = selection.chosen.iter().map(|chosen| parts.load(&chosen.layer));
     let mut done: Vec<Option<(BitplaneLayer, Account)>> = done.collect::<Result<_>>()?;
     let finished = done.iter().flatten().count();
@@ -82,6 +91,7 @@ pub(crate) fn layers(
 
     let settings = options.lnq.settings(options.table.element());
     let steps = settings.half_steps() as u64;
+    let model = Model { file, sensitivities, source, device };
     let bar = progress_bar(selection.rows() as u64 * steps, "half steps of rows");
     let mut position = 0;
     for ((chosen, found), done) in selection.chosen.iter().zip(&found).zip(&mut done) {
@@ -92,8 +102,7 @@ pub(crate) fn layers(
                 let count = count as u64;
                 bar.set_position(position + highest.fetch_max(count, Ordering::Relaxed).max(count));
             };
-            let (layer, account) =
-                one(chosen, file, sensitivities, &source, found, &settings, &tell)?;
+            let (layer, account) = one(chosen, &model, found, &settings, &tell)?;
             parts.save(&chosen.layer, &layer, account.clone())?;
             *done = Some((layer, account));
         }
@@ -104,23 +113,31 @@ pub(crate) fn layers(
     Ok(done.into_iter().flatten().collect())
 }
 
+/// What a layer is made from, and where.
+struct Model<'a> {
+    file: &'a DenseFile<'a>,
+    sensitivities: Option<&'a DenseFile<'a>>,
+    source: Source<'a>,
+    device: &'a Device,
+}
+
 fn one(
     chosen: &Chosen,
-    file: &DenseFile<'_>,
-    sensitivities: Option<&DenseFile<'_>>,
-    source: &Source<'_>,
+    model: &Model<'_>,
     found: &Found,
     settings: &LnqOptions,
     tell: &(dyn Fn(usize) + Sync),
 ) -> Result<(BitplaneLayer, Account)> {
     let started = Instant::now();
+    let &Model { file, sensitivities, ref source, device } = model;
     let (tensor, rows, cols) = (&chosen.shape.name, chosen.shape.rows, chosen.shape.cols);
-    let hessian =
-        source.hessian(found).with_context(|| format!("cannot quantize {}", chosen.layer))?;
+    let hessian = source
+        .hessian(found, device)
+        .with_context(|| format!("cannot quantize {}", chosen.layer))?;
     let values = file.values(tensor)?;
     let sensitivities = sensitivities.map(|file| file.values(tensor)).transpose()?;
     let weights = Weights::new(&chosen.layer, rows, cols, &values, sensitivities.as_deref())?;
-    let done = lnq_with_progress(&weights, &hessian, settings, tell)?;
+    let done = device.lnq(&weights, &hessian, settings, tell)?;
     let bias = chosen.bias.as_ref().map(|name| file.values(name)).transpose()?;
     let layer = done.pack(bias).map_err(|e| e.in_layer(&chosen.layer))?;
     let report = &done.report;

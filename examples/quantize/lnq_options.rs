@@ -1,6 +1,7 @@
 //! The options of `--method lnq`.
 
 use crate::calibration::Calibration;
+use crate::device::Place;
 use clap::{Args, ValueEnum};
 use fewbytes::linear::{LabelStep, LnqOptions, Method, TableElement};
 
@@ -27,6 +28,9 @@ pub(crate) struct LnqArgs {
     /// One more cycle of descent once tables are rounded: a little less error
     #[arg(long)]
     final_cycle: bool,
+    /// Where the work is done [default: cpu]
+    #[arg(long, value_enum)]
+    device: Option<Place>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,6 +59,7 @@ impl LnqArgs {
             ("--labels", self.labels.is_some()),
             ("--start", self.start.is_some()),
             ("--final-cycle", self.final_cycle),
+            ("--device", self.device.is_some()),
         ];
         let own = all.into_iter().find_map(|(option, given)| given.then_some(option));
         own.or_else(|| self.calibration.given())
@@ -62,6 +67,10 @@ impl LnqArgs {
 
     pub(crate) fn bits(&self) -> u8 {
         self.bits.unwrap_or(LnqOptions::default().bits)
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.device.unwrap_or_default()
     }
 
     pub(crate) fn settings(&self, table: TableElement) -> LnqOptions {

@@ -4,6 +4,7 @@
 //! `cargo run --release --example quantize -- model.safetensors packed.safetensors`
 
 mod calibration;
+mod device;
 mod eval;
 mod fuse;
 mod input;
@@ -19,6 +20,7 @@ mod select;
 mod tests;
 
 use clap::Parser;
+use fewbytes_wgpu::OpenOptions;
 use options::{Cli, Command};
 use std::process::ExitCode;
 
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().split() {
         (Some(Command::Inspect { file }), _) => inspect::inspect(&file),
         (Some(Command::EvalLayer(options)), _) => eval::eval(&options),
-        (None, Some(options)) => run::run(&options),
+        (None, Some(options)) => run::run(&options, &OpenOptions::from_env()),
         // Clap has asked for INPUT and OUTPUT by now.
         (None, None) => Ok(()),
     };

@@ -203,7 +203,8 @@ impl Quantize {
         if let Some((option, _)) = widths.iter().find(|(_, given)| *given) {
             anyhow::bail!("{option} does not go with --method lnq, which has one width: --bits");
         }
-        self.lnq.calibration.check()
+        self.lnq.calibration.check()?;
+        self.lnq.place().check(&self.lnq.settings(self.table.element()))
     }
 
     /// The widths that get tables, ascending.
@@ -272,6 +273,8 @@ mod tests {
         assert!(lnq(&["--hessian", "h", "--seed-bits", "3"]).contains("one width: --bits"));
         assert!(lnq(&[]).contains("--hessian or --activations"));
         assert!(lnq(&["--hessian", "h", "--inputs", "a=b"]).contains("--inputs"));
+        assert_eq!(error(&["--device", "gpu"]), "--device goes with --method lnq");
+        assert_eq!(error(&["--method", "fast", "--device", "cpu"]), error(&["--device", "cpu"]));
         parse(&["--method", "lnq", "--activations", "a", "--inputs", "x=q,k"])
             .check_method()
             .unwrap();

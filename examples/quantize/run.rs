@@ -1,5 +1,6 @@
 //! From a dense file to a packed one.
 
+use crate::device::Device;
 use crate::fuse::{self, Group};
 use crate::options::{Format, How, Quantize};
 use crate::parts::Parts;
@@ -10,6 +11,7 @@ use fewbytes::linear::file::{DenseFile, save_packed_with, save_reference};
 use fewbytes::linear::{
     BitplaneLayer, QuantizeOptions, WeightError, Weights, quantize_with_progress,
 };
+use fewbytes_wgpu::OpenOptions;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::Range;
 use std::path::Path;
@@ -29,7 +31,7 @@ struct Done {
 
 /// Quantizes as the command line says. Everything that can be seen beforehand is checked first,
 /// and the output appears only when all of it is there.
-pub(crate) fn run(options: &Quantize) -> Result<()> {
+pub(crate) fn run(options: &Quantize, adapter: &OpenOptions) -> Result<()> {
     options.check_method()?;
     let widths = options.shipped()?;
     check_output(options)?;
@@ -55,12 +57,13 @@ pub(crate) fn run(options: &Quantize) -> Result<()> {
     };
     selection.print_skipped();
 
+    let device = Device::open(options, adapter)?;
     let started = Instant::now();
-    let settings = settings(options, &bytes)?;
+    let settings = settings(options, &bytes, &device)?;
     let parts = Parts::new(&options.output, &settings);
     let sensitive = sensitivities.as_ref();
     let (layers, accounts): (Vec<_>, _) = if options.method == How::Lnq {
-        let done = lnq::layers(options, &selection, &file, sensitive, &parts);
+        let done = lnq::layers(options, &selection, &file, sensitive, &parts, &device);
         let done = done.context("the output was not written")?;
         let (layers, accounts) = done.into_iter().unzip();
         (layers, Accounts::Lnq(accounts))
@@ -104,9 +107,9 @@ enum Accounts {
 }
 
 /// What the run is made with, for the header of the output.
-fn settings(options: &Quantize, bytes: &[u8]) -> Result<String> {
+fn settings(options: &Quantize, bytes: &[u8], device: &Device) -> Result<String> {
     if options.method == How::Lnq {
-        return lnq::settings(options, bytes);
+        return lnq::settings(options, bytes, device);
     }
     let mut settings = serde_json::to_value(options.settings())?;
     settings["sensitivities"] = options.sensitivities.is_some().into();

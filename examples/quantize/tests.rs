@@ -3,8 +3,11 @@
 use crate::options::{Cli, Command};
 use crate::{eval, inspect, run};
 use clap::Parser;
-use fewbytes::linear::file::{PackedFile, save_hessians};
-use fewbytes::linear::{HessianAccumulator, TableLayer};
+use fewbytes::linear::file::{CalibrationFile, DenseFile, PackedFile, save_hessians};
+use fewbytes::linear::{HessianAccumulator, Quantized, TableLayer, Weights, objectives};
+use fewbytes_wgpu::{OpenOptions, adapters, describe};
+use rand::SeedableRng;
+use rand_distr::{Distribution, StandardNormal};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -47,6 +50,10 @@ fn model() -> TempDir {
 
 /// Runs a command whose words with a `/` in front are files of the folder.
 fn quantize(folder: &TempDir, words: &str) -> Result<(), String> {
+    quantize_on(&OpenOptions::from_env(), folder, words)
+}
+
+fn quantize_on(adapter: &OpenOptions, folder: &TempDir, words: &str) -> Result<(), String> {
     let place = |word: &str| match word.strip_prefix('/') {
         Some(file) => folder.path().join(file).display().to_string(),
         None => word.to_owned(),
@@ -55,7 +62,7 @@ fn quantize(folder: &TempDir, words: &str) -> Result<(), String> {
     let done = match Cli::try_parse_from(all).unwrap().split() {
         (Some(Command::Inspect { file }), _) => inspect::inspect(&file),
         (Some(Command::EvalLayer(options)), _) => eval::eval(&options),
-        (None, options) => run::run(&options.unwrap()),
+        (None, options) => run::run(&options.unwrap(), adapter),
     };
     done.map_err(|error| format!("{error:#}"))
 }
@@ -125,9 +132,15 @@ fn an_interrupted_run_keeps_what_is_finished_and_goes_on() {
     let [Ok(part)] = parts.as_slice() else { panic!("{parts:?}") };
     let written = part.metadata().unwrap().modified().unwrap();
     // With other settings it is not taken for what it is not.
-    for other in
-        ["--table f32", "--damp 1", "--cycles 5", "--no-bias", "--labels feedback", "--start fast"]
-    {
+    for other in [
+        "--table f32",
+        "--damp 1",
+        "--cycles 5",
+        "--no-bias",
+        "--labels feedback",
+        "--start fast",
+        "--device gpu",
+    ] {
         let error = quantize(&folder, &format!("/model /out {lnq} {other}")).unwrap_err();
         assert!(error.contains("out.parts holds layers of a run with other settings"), "{error}");
     }
@@ -177,4 +190,77 @@ fn groups_are_merged_and_files_go_together() {
     assert!(text.contains("no Hessian for layer a"), "{text}");
     let text = error(&format!("{all} --hessian /hessian"));
     assert!(text.contains("layer a: there are two of this name"), "{text}");
+}
+
+/// A model of one layer with inputs that are not alike, and sensitivities for two groups.
+fn noise() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+    let mut normal = |count: usize| -> Vec<f32> {
+        (0..count).map(|_| StandardNormal.sample(&mut rng)).collect()
+    };
+    dense(&folder.path().join("model"), &[("a.weight", [66, 70], normal(66 * 70))]);
+    let s = normal(300 * 2).iter().map(|v| v * v).collect();
+    let inputs = [("a.x", [300, 70], normal(300 * 70)), ("a.s", [300, 2], s)];
+    dense(&folder.path().join("inputs"), &inputs);
+    folder
+}
+
+/// The objective of the layer that a run made of [`noise`], and what it says of the device.
+fn outcome(folder: &TempDir, file: &str) -> (f64, String) {
+    let read = |file: &str| std::fs::read(folder.path().join(file)).unwrap();
+    let [packed, model, inputs] = [file, "model", "inputs"].map(read);
+    let packed = PackedFile::parse(file, &packed).unwrap();
+    let hessian = CalibrationFile::parse("inputs", &inputs).unwrap().accumulate("a", 2).unwrap();
+    let values = DenseFile::parse("model", &model).unwrap().values("a.weight").unwrap();
+    let weights = Weights::new("a", 66, 70, &values, None).unwrap();
+    let layer = Quantized::unpack(&packed.layer("a").unwrap(), 2).unwrap();
+    let settings: serde_json::Value = serde_json::from_str(packed.settings().unwrap()).unwrap();
+    let device = settings["device"].as_str().unwrap().to_owned();
+    (objectives(&weights, &hessian, &layer).unwrap().iter().sum(), device)
+}
+
+#[test]
+fn a_device_makes_of_a_model_what_the_cpu_does() {
+    let folder = noise();
+    let lnq = "--method lnq --bits 2 --activations /inputs";
+    quantize(&folder, &format!("/model /cpu {lnq} --device cpu")).unwrap();
+    let (expected, cpu) = outcome(&folder, "cpu");
+    assert_eq!(cpu, "cpu");
+    let all = pollster::block_on(adapters());
+    assert!(
+        !all.is_empty(),
+        "this test runs kernels: `cargo xtask test` finds or installs a driver"
+    );
+    for adapter in all {
+        let name = describe(&adapter.get_info());
+        let adapter = OpenOptions { adapter: Some(name.clone()), ..OpenOptions::default() };
+        let words = format!("/model /gpu {lnq} --force --device gpu");
+        quantize_on(&adapter, &folder, &words).unwrap();
+        let (found, device) = outcome(&folder, "gpu");
+        assert_eq!(device, name);
+        assert!((found - expected).abs() <= 1e-4 * expected, "{name}: {found} for {expected}");
+    }
+}
+
+#[test]
+fn what_a_device_does_not_do_is_refused_before_any_work() {
+    let folder = noise();
+    let gpu = "/model /out --method lnq --device gpu --activations /inputs";
+    // Said before files are looked at.
+    let error = |more: &str| {
+        quantize(&folder, &format!("/missing /out --method lnq --device gpu --hessian /no {more}"))
+            .unwrap_err()
+    };
+    let text = error("--bits 5");
+    assert!(text.contains("LNQ kernels of 5 bits is not available"), "{text}");
+    assert!(text.contains("--device cpu does"), "{text}");
+    let text = error("--labels feedback");
+    assert!(text.contains("labels by feedback") && text.contains("--device cpu does"), "{text}");
+    let text = error("--cycles 0");
+    assert!(text.contains("cycles") && !text.contains("--device cpu"), "{text}");
+    let nowhere = OpenOptions { adapter: Some("no such".to_owned()), ..OpenOptions::default() };
+    let text = quantize_on(&nowhere, &folder, gpu).unwrap_err();
+    assert!(text.contains("adapter \"no such\" is not available"), "{text}");
+    assert_eq!(files(&folder), 2);
 }

@@ -1,17 +1,23 @@
-//! Products of many vectors: which rows, and how fast they are in operations.
+//! Products of many vectors, and those of calibration: which rows, and how fast they are in
+//! operations.
 
 use crate::report::{Device, Figure};
-use crate::rows::{Extent, Row, Work, layout};
+use crate::rows::{Extent, Row, layout};
 use crate::table::table;
+use crate::work::Work;
 use anyhow::Result;
 use fewbytes::launch::{Caps, Knobs, Route};
 use fewbytes::linear::gemm::Block;
-use fewbytes::linear::{Activation, Gemm, MatmulBitplane};
+use fewbytes::linear::{
+    Activation, Gemm, HessianLayout, HessianUpdate, LnqLayout, LnqProduct, MatmulBitplane, Panel,
+};
 
 /// Width of the any-precision weights.
 const BITS: u8 = 4;
 const SHAPES: [(usize, usize); 2] = [(4096, 4096), (14336, 4096)];
 const BATCHES: [usize; 4] = [16, 64, 256, 1024];
+/// Inputs of a panel of LNQ, the host's default.
+const PANEL: usize = 512;
 /// Small enough for a CPU that plays a GPU.
 const SOFTWARE_SHAPES: [(usize, usize); 1] = [(256, 256)];
 
@@ -46,6 +52,30 @@ pub(crate) fn rows(caps: &Caps, extent: Extent) -> Result<Vec<Row>> {
             let setting = format!("{} {batch} vectors", element.name());
             all.push(Row::new(work, (rows, cols), setting));
         }
+    }
+    all.extend(calibration(caps, extent)?);
+    Ok(all)
+}
+
+/// What quantizing by what goes into a layer spends its time on: sums of Hessians, and products with
+/// one, of all offsets and of what a panel's changes add.
+fn calibration(caps: &Caps, extent: Extent) -> Result<Vec<Row>> {
+    let (side, tokens) = if extent.software { (256, 256) } else { (4096, 1024) };
+    let groups = 4;
+    let layout = HessianLayout::new(side, groups, caps)?;
+    let work =
+        Work::Hessian(HessianUpdate { weighted: true, ..HessianUpdate::new(layout, tokens) });
+    let setting = format!("{groups} groups f32, {tokens} tokens");
+    let mut all = vec![Row::new(work, (side, side), setting)];
+    let layout = LnqLayout { rows: side, cols: side, bits: 3 };
+    let pieces = layout.pieces(caps)?;
+    let panels = |width| Panel::all(&pieces, width).into_iter().next();
+    if let (Some(whole), Some(panel)) = (panels(usize::MAX), panels(PANEL)) {
+        let product = |panel, changed| Work::LnqProduct(LnqProduct { layout, panel, changed });
+        let setting = format!("offsets to {} inputs", panel.width);
+        all.push(Row::new(product(panel, None), (side, side), setting));
+        let setting = format!("{} changes to {} inputs", panel.width, whole.width);
+        all.push(Row::new(product(whole, Some(panel)), (side, side), setting));
     }
     Ok(all)
 }

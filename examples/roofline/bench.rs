@@ -3,7 +3,8 @@
 use crate::checks::{Checks, Contexts};
 use crate::published::Published;
 use crate::report::{Device, Failure, Figure};
-use crate::rows::{Extent, Row, Work};
+use crate::rows::{Extent, Row};
+use crate::work::Work;
 use anyhow::{Context as _, Result};
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Error, Knobs, Launch};

@@ -19,6 +19,7 @@ mod report;
 mod rows;
 mod table;
 mod tune;
+mod work;
 
 use anyhow::{Context as _, Result};
 use bench::Bench;

@@ -1,6 +1,7 @@
 //! Published times of other kernels for the same work, to stand beside ours.
 
-use crate::rows::{Row, Work};
+use crate::rows::Row;
+use crate::work::Work;
 use anyhow::{Context as _, Result, ensure};
 use fewbytes::linear::Activation;
 use fewbytes_wgpu::measure::Order;

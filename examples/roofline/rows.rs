@@ -2,13 +2,13 @@
 
 use crate::batched;
 use crate::checks::Checks;
+use crate::work::Work;
 use anyhow::Result;
-use fewbytes::launch::{Caps, Knobs, Launch, Lookup, Masks, Reduce, Spec};
+use fewbytes::launch::{Caps, Knobs, Lookup, Masks, Reduce, Spec};
 use fewbytes::linear::{
-    Activation, Arithmetic, BitplaneLayout, BitplaneShape, DequantizeBitplane, Gemm, GemvBitplane,
-    GemvVector, MatmulBitplane, TableElement, VectorLayout, VectorShape,
+    Activation, Arithmetic, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane,
+    GemvVector, TableElement, VectorLayout, VectorShape,
 };
-use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes_wgpu::measure::Order;
 
 /// A linear layer, and what is measured of it besides one vector of f16 at every width.
@@ -92,44 +92,6 @@ impl Extent {
     pub(crate) fn stream_bytes(self, caps: &Caps) -> u64 {
         let most = if self.software { 32 << 20 } else { u64::MAX };
         caps.bindable_bytes().min(most) / 16 * 16
-    }
-}
-
-/// A described piece of work.
-#[derive(Debug, Clone)]
-pub(crate) enum Work {
-    Read(StreamRead),
-    Copy(StreamCopy),
-    Gemv(GemvBitplane),
-    Vector(GemvVector),
-    Dequantize(DequantizeBitplane),
-    Gemm(Gemm),
-    Matmul(MatmulBitplane),
-}
-
-impl Work {
-    pub(crate) fn spec(&self) -> &dyn Spec {
-        match self {
-            Self::Read(spec) => spec,
-            Self::Copy(spec) => spec,
-            Self::Gemv(spec) => spec,
-            Self::Vector(spec) => spec,
-            Self::Dequantize(spec) => spec,
-            Self::Gemm(spec) => spec,
-            Self::Matmul(spec) => spec,
-        }
-    }
-
-    pub(crate) fn kernel(&self) -> &'static str {
-        self.spec().kernel()
-    }
-
-    pub(crate) fn launches(&self, caps: &Caps, knobs: &Knobs) -> fewbytes::Result<Vec<Launch>> {
-        self.spec().launches(caps, knobs)
-    }
-
-    pub(crate) fn candidates(&self, caps: &Caps) -> Vec<Knobs> {
-        self.spec().candidates(caps)
     }
 }
 
@@ -363,12 +325,12 @@ mod tests {
         let count = |caps: &Caps, extent| all(caps, extent, &[Order::Chain], false).unwrap().len();
         let full = Extent { forms: false, ..extent(false, false) };
         // Shapes x widths; vectors x widths; f16 products; f32 activations; pairs; dequantizing; many
-        // vectors x shapes x routes, f16 and f32 among them.
-        let many = 4 * 2 * (3 + 2);
+        // vectors x shapes x routes, f16 and f32 among them; sums of Hessians and products with one.
+        let many = 4 * 2 * (3 + 2) + 3;
         assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 3 * 2 + 2 * 7 + 3 + 2 * 7 + many);
         let without = Caps { f16: false, ..caps() };
         assert_eq!(count(&without, full), 8 * 7 + 3 * 7 + 2 * 7 + 3 + 2 * 7 + many);
-        assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 3 + 2 * 3 + 2 * 5);
+        assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 3 + 2 * 3 + 2 * 5 + 3);
     }
 
     #[test]

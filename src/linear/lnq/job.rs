@@ -46,6 +46,28 @@ impl<'a> LnqJob<'a> {
         made().map_err(|e: Error| e.in_layer(weights.name()))
     }
 
+    /// That settings are in range, and none of those that only [`lnq`](super::lnq) takes: to be seen
+    /// before there are weights.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for a setting out of its range, and [`Error::Unsupported`] for more than
+    /// [`LnqLayout::MAX_BITS`] bits, [`LabelStep::Feedback`] and [`Precision::F64`].
+    pub fn supports(options: &LnqOptions) -> Result<()> {
+        options.check()?;
+        let bits = options.bits;
+        let only_here = "lnq on the CPU does it";
+        if bits > LnqLayout::MAX_BITS {
+            return Err(Error::unsupported(format!("LNQ kernels of {bits} bits"), only_here));
+        }
+        if options.labels != LabelStep::Descent {
+            return Err(Error::unsupported("LNQ kernels with labels by feedback", only_here));
+        }
+        if options.precision != Precision::F32 {
+            return Err(Error::unsupported("LNQ kernels in f64", only_here));
+        }
+        Ok(())
+    }
+
     /// Begins from given labels and tables instead of clusters.
     ///
     /// # Errors
@@ -176,18 +198,7 @@ impl<'a> LnqJob<'a> {
 fn check(weights: &Weights<'_>, hessian: &Hessian, options: &LnqOptions) -> Result<()> {
     options.check()?;
     check_layer(weights, hessian)?;
-    let bits = options.bits;
-    let only_here = "lnq on the CPU does it";
-    if bits > LnqLayout::MAX_BITS {
-        return Err(Error::unsupported(format!("LNQ kernels of {bits} bits"), only_here));
-    }
-    if options.labels != LabelStep::Descent {
-        return Err(Error::unsupported("LNQ kernels with labels by feedback", only_here));
-    }
-    if options.precision != Precision::F32 {
-        return Err(Error::unsupported("LNQ kernels in f64", only_here));
-    }
-    Ok(())
+    LnqJob::supports(options)
 }
 
 /// Makes tables ascend, codes with them.
