@@ -2,7 +2,9 @@
 //! cooperative matrices has been at hand, and a wrong index compiles.
 
 use super::*;
-use crate::launch::MatrixShape;
+use crate::launch::{Dialect, MatrixShape, Spec as _};
+use crate::linear::gemm::Block;
+use crate::linear::{Activation, Gemm};
 
 /// A device with cooperative matrices.
 fn caps() -> Caps {
@@ -148,6 +150,65 @@ fn indices_of_matrix_tiles_make_every_product_once() {
                 assert_eq!(y[vector * rows + row], Some(expected), "{tile:?}: {vector}, {row}");
             }
         }
+    }
+}
+
+/// The number that an expression stands for.
+fn number(
+    module: &naga::Module,
+    expressions: &naga::Arena<naga::Expression>,
+    at: naga::Handle<naga::Expression>,
+) -> Option<u32> {
+    match expressions[at] {
+        naga::Expression::Literal(naga::Literal::U32(number)) => Some(number),
+        naga::Expression::Constant(constant) => {
+            number(module, &module.global_expressions, module.constants[constant].init)
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn shaders_load_and_store_matrices_as_the_copy_does() {
+    use naga::{CooperativeRole as Role, CooperativeSize::Sixteen, Expression, Statement};
+    let shapes = [(16, 64, 128), (32, 64, 128), (32, 32, 64), (70, 128, 256), (70, 64, 256)];
+    let mut shares = Vec::new();
+    for (batch, rows, workgroup) in shapes {
+        let (shape, matrix) = ((Some(rows), Some(workgroup)), Some(true));
+        let knobs = Knobs { rows: shape.0, workgroup: shape.1, matrix, ..Knobs::DEFAULT };
+        let tile = Tile::new("k", &caps(), &knobs, batch, true).unwrap();
+        let indices = Indices::of(&tile);
+        let (pitch, (down, right)) = (indices.pitch() as u32, indices.share);
+        let halves = Block::packed(Activation::F16, 64);
+        let spec = Gemm { w: halves, x: halves, ..Gemm::new(batch, 64, 64) };
+        let launch = spec.launches(&caps(), &knobs).unwrap().remove(0);
+        let module = naga::front::wgsl::parse_str(launch.source(Dialect::Naga).text()).unwrap();
+        let (mut a, mut b, mut stores) = (0, 0, 0);
+        for (_, function) in module.functions.iter() {
+            let number = |at| number(&module, &function.expressions, at);
+            for (_, expression) in function.expressions.iter() {
+                let Expression::CooperativeLoad { columns, rows, role, data } = expression else {
+                    continue;
+                };
+                assert_eq!((*columns, *rows), (Sixteen, Sixteen));
+                assert_eq!(number(data.stride), Some(pitch), "{tile:?}");
+                // Rows of A are rows of the tile; columns of B are its vectors.
+                assert_eq!(data.row_major, *role == Role::A, "{tile:?}");
+                assert_ne!(*role, Role::C);
+                *(if *role == Role::A { &mut a } else { &mut b }) += 1;
+            }
+            for statement in function.body.iter() {
+                if let Statement::CooperativeStore { data, .. } = statement {
+                    assert_eq!((data.row_major, number(data.stride)), (false, Some(16)));
+                    stores += 1;
+                }
+            }
+        }
+        assert_eq!((a, b, stores), (down, right, down * right), "{tile:?}");
+        shares.push(indices.share);
+    }
+    for share in [(1, 1), (2, 1), (2, 2)] {
+        assert!(shares.contains(&share), "{share:?} of {shares:?}");
     }
 }
 
