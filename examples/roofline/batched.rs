@@ -7,9 +7,10 @@ use crate::table::table;
 use crate::work::Work;
 use anyhow::Result;
 use fewbytes::launch::{Caps, Knobs, Route};
-use fewbytes::linear::gemm::Block;
+use fewbytes::linear::gemm::{self, Block};
 use fewbytes::linear::{
     Activation, Gemm, HessianLayout, HessianUpdate, LnqLayout, LnqProduct, MatmulBitplane, Panel,
+    hessian_update, lnq_product, matmul_bitplane,
 };
 
 /// Width of the any-precision weights.
@@ -43,14 +44,14 @@ pub(crate) fn rows(caps: &Caps, extent: Extent) -> Result<Vec<Row>> {
             let work = Work::Matmul(MatmulBitplane { activation, ..new });
             let setting = format!("{BITS} bits f16, {batch} vectors");
             let knobs = Knobs { route, ..Knobs::DEFAULT };
-            all.push(Row { knobs, ..Row::new(work, (rows, cols), setting) });
+            all.extend(by_lanes_too(Row { knobs, ..Row::new(work, (rows, cols), setting) }, caps));
         }
         for element in [Activation::F16, Activation::F32] {
             let block = |cols| Block::packed(element, cols);
             let (w, x, y) = (block(cols), block(cols), block(rows));
             let work = Work::Gemm(Gemm { w, x, y, ..Gemm::new(batch, rows, cols) });
             let setting = format!("{} {batch} vectors", element.name());
-            all.push(Row::new(work, (rows, cols), setting));
+            all.extend(by_lanes_too(Row::new(work, (rows, cols), setting), caps));
         }
     }
     all.extend(calibration(caps, extent)?);
@@ -80,6 +81,14 @@ fn calibration(caps: &Caps, extent: Extent) -> Result<Vec<Row>> {
     Ok(all)
 }
 
+/// A row, and beside one that takes cooperative matrices by default the same without.
+fn by_lanes_too(row: Row, caps: &Caps) -> Vec<Row> {
+    let knobs = Knobs { matrix: Some(false), ..row.knobs };
+    let made = |knobs: &Knobs| row.work.launches(caps, knobs).ok();
+    let lanes = (made(&row.knobs) != made(&knobs)).then(|| Row { knobs, ..row.clone() });
+    [row].into_iter().chain(lanes).collect()
+}
+
 /// Operations a second of the rows that are bound by arithmetic, or nothing where there are none.
 pub(crate) fn text(device: &Device) -> String {
     let mut rows = table(&["kernel", "shape", "setting", "variant", "us", "TFLOP/s"], 4);
@@ -104,9 +113,12 @@ fn teraflops(per_second: f64) -> String {
     format!("{per_second:.digits$}")
 }
 
-/// More operations a byte than any device's memory asks for.
+/// Kernels that are there for many vectors at a time, however many a row has.
+const MANY: [&str; 4] =
+    [gemm::NAME, matmul_bitplane::NAME, hessian_update::NAME, lnq_product::NAME];
+
 fn is_many(figure: &Figure) -> bool {
-    figure.flops > 16 * figure.bytes
+    MANY.contains(&figure.kernel.as_str())
 }
 
 #[cfg(test)]
@@ -115,11 +127,15 @@ mod tests {
     use crate::report::tests::report;
 
     #[test]
-    fn operations_are_told_of_rows_that_arithmetic_binds() {
+    fn operations_are_told_of_products_of_many_vectors_and_of_no_others() {
         let mut device = report(&[("16 vectors", 5.0), ("1 vector", 5.0)]).devices.remove(0);
+        // Many operations a byte make no product of many vectors of one of few.
+        device.figures[1].flops = 100 * device.figures[1].bytes;
         assert!(text(&device).is_empty());
-        // 1e8 operations in 5 us.
+        // 1e8 operations in 5 us, with few a byte.
+        device.figures[0].kernel = "gemm".to_owned();
         device.figures[0].flops = 100_000_000;
+        device.figures[0].bytes = 10_000_000;
         let text = text(&device);
         assert!(text.contains("16 vectors") && text.contains("20.00"), "{text}");
         assert!(!text.contains("1 vector "), "{text}");

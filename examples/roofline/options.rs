@@ -43,8 +43,8 @@ pub(crate) struct Cli {
     /// they are in a full run anyhow
     #[arg(long)]
     pub(crate) forms: bool,
-    /// Uses cooperative matrices where the adapter lists them: wgpu calls them experimental and does
-    /// not vouch for what a bug there does
+    /// Uses cooperative matrices where the adapter lists them, and adds the same rows without: wgpu
+    /// calls them experimental and does not vouch for what a bug there does
     #[arg(long)]
     pub(crate) experimental: bool,
     /// Shows published times of other kernels whatever the adapter, not only on the one they are of
@@ -62,8 +62,8 @@ pub(crate) struct Cli {
     /// Looks for the fastest knobs of every row first and measures it with them
     ///
     /// Of the variants of a row only the fastest is then measured. Takes long: about half a second to
-    /// two seconds for each candidate, of which a product has some 55, after 1.5 s of load on a GPU
-    /// for each row. --filter picks rows, --quick times every candidate once and shortly.
+    /// two seconds for each candidate, after 1.5 s of load on a GPU for each row: a product of one
+    /// vector has some 55, one of many about 90, and with cooperative matrices about 150. --filter picks rows, --quick times every candidate once and shortly.
     #[arg(long)]
     pub(crate) tune: bool,
     /// Adds what --tune finds to this file, which programs can load as a `TuneCache`

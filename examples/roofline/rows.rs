@@ -144,6 +144,10 @@ impl Row {
 
 /// Knobs in a few words.
 pub(crate) fn name_of(knobs: &Knobs) -> String {
+    // Written out it would tell of matrices to kernels that have none.
+    if *knobs == Knobs::baseline() {
+        return "baseline".to_owned();
+    }
     let lower = |name: String| name.to_lowercase();
     let parts = [
         knobs.workgroup.map(|lanes| format!("{lanes} lanes")),
@@ -287,7 +291,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fewbytes::launch::Route;
+    use fewbytes::launch::{MatrixShape, Route};
     use std::collections::BTreeSet;
 
     fn caps() -> Caps {
@@ -331,6 +335,22 @@ mod tests {
         let without = Caps { f16: false, ..caps() };
         assert_eq!(count(&without, full), 8 * 7 + 3 * 7 + 2 * 7 + 3 + 2 * 7 + many);
         assert_eq!(count(&caps(), extent(true, false)), 2 * 3 + 3 + 1 + 3 + 3 + 2 * 3 + 2 * 5 + 3);
+    }
+
+    #[test]
+    fn products_by_matrices_stand_beside_the_same_by_lanes() {
+        let matrices = Caps { matrices: vec![MatrixShape::HALVES], ..caps() };
+        let quick = |caps: &Caps| all(caps, extent(true, false), &[Order::Chain], false).unwrap();
+        let (with, without) = (quick(&matrices), quick(&caps()));
+        let added: Vec<_> = with.iter().filter(|row| row.knobs.matrix == Some(false)).collect();
+        assert_eq!(with.len(), without.len() + added.len());
+        // Of each number of vectors: the default, both routes, f16.
+        assert_eq!(added.len(), 2 * 4);
+        for row in added {
+            assert!(row.form().contains("no matrices"), "{}", row.name());
+            let open = Row { knobs: Knobs { matrix: None, ..row.knobs }, ..row.clone() };
+            assert!(with.iter().any(|other| other.name() == open.name()), "{}", open.name());
+        }
     }
 
     #[test]
@@ -381,7 +401,7 @@ mod tests {
         .map(name_of)
         .collect();
         assert_eq!(names.len(), 13);
-        assert_eq!(name_of(&Knobs::baseline()), "reduce workgroup, lookup single, no matrices");
+        assert_eq!(name_of(&Knobs::baseline()), "baseline");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // Products of a tile of weight rows and a tile of vectors by cooperative matrices of 16 x 16, f16
 // in and f32 sums. Not run on any device yet: the index arithmetic is tested by a copy of it in
-// Rust (src/linear/tile/tests.rs), the text by naga's front end and its SPIR-V and MSL writers.
+// Rust (src/linear/tile/tests.rs), and that the text loads and stores as the copy does, by naga.
 //
 // Sibling of tile.wgsl, with the same functions; columns are staged in the same runs of eight, an
 // even number of them a step. Weight rows are the rows of A; the vectors, which lie with their

@@ -25,6 +25,7 @@ pub use key::StableHash;
 pub use naga::{Parsed, Target};
 pub(crate) use shader::part;
 pub use shader::{Part, Shader};
+pub(crate) use shard::shard_rows_by;
 pub use shard::{ROW_ALIGNMENT, shard_rows};
 pub use traffic::Traffic;
 

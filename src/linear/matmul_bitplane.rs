@@ -16,6 +16,9 @@
 //! times. That is reckoned, not measured. A tuner that times [`MatmulBitplane::candidates`] finds the
 //! better on a device; knob `route` asks for one.
 //!
+//! `x` and `y` have to fit one binding each on every route: 128 MiB by WebGPU's default limits, which
+//! is 2340 vectors of 14336 f32. More are refused, and have to be multiplied in parts.
+//!
 //! Dense weights are the table entries themselves: f16 for tables of f16, else f32. Results of the
 //! routes differ by rounding only, in the order of sums. The other knobs are those of the kernels;
 //! `Dense` leaves slices aside.

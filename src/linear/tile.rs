@@ -32,13 +32,27 @@ enum Share {
 
 impl Tile {
     /// What the knobs say, or what suits the batch. `halves` tells whether both factors are f16:
-    /// cooperative matrices are for those, and are the default where the device has them.
+    /// cooperative matrices are for those, and are the default where the device has them and the
+    /// memory.
     pub(super) fn new(
         kernel: &str,
         caps: &Caps,
         knobs: &Knobs,
         batch: usize,
         halves: bool,
+    ) -> Result<Self> {
+        Self::beside(kernel, caps, knobs, batch, halves, |_| 0)
+    }
+
+    /// As [`Tile::new`], in workgroup memory that holds something else too: `others` says how many
+    /// bytes of it go with so many rows.
+    pub(super) fn beside(
+        kernel: &str,
+        caps: &Caps,
+        knobs: &Knobs,
+        batch: usize,
+        halves: bool,
+        others: impl Fn(u32) -> u32,
     ) -> Result<Self> {
         let lanes = || Self::by_lanes(kernel, caps, knobs, batch);
         let matrices = || Self::by_matrices(kernel, caps, knobs, batch);
@@ -48,8 +62,12 @@ impl Tile {
                 Err(Error::unsupported(what, "both factors have to be f16"))
             }
             Some(true) => matrices(),
-            // A shape that was asked for may be one that only lanes can have.
-            None if halves && caps.has_matrices() => matrices().or_else(|_| lanes()),
+            // What was asked for may be a shape, or leave memory, that only lanes can do with.
+            None if halves && caps.has_matrices() => {
+                let bytes = |tile: &Self| tile.bytes().saturating_add(others(tile.rows()));
+                let fits = |tile: &Self| bytes(tile) <= caps.max_workgroup_bytes;
+                matrices().ok().filter(fits).map_or_else(lanes, Ok)
+            }
             _ => lanes(),
         }
     }

@@ -64,7 +64,8 @@ fn dense_matrices_that_do_not_fit_are_told_with_both_numbers() {
         (Gemm::new(300, 1, 1), "x of gemm needs 1200"),
         (Gemm::new(1, 300, 1), "y of gemm needs 1200"),
         (Gemm { bias: true, y: f16(0, 300), ..Gemm::new(1, 300, 1) }, "bias needs 1200"),
-        (Gemm::new(1, 2, 200), "128 rows of w"),
+        (Gemm::new(1, 2, 200), "1 rows of w needs 1056"),
+        (Gemm { y: f16(0, 4), ..Gemm::new(1, 4, 100) }, "2 rows of w needs 1056"),
     ] {
         let error = refused(spec.launches(&caps, &BASE), &[what, "1000"]);
         assert_kind!(error, Error::BindingTooLarge { limit: 1000, .. });
@@ -76,6 +77,28 @@ fn dense_matrices_that_do_not_fit_are_told_with_both_numbers() {
 }
 
 #[test]
+fn a_matrix_is_cut_at_any_row_that_fits_and_its_vectors_count_once() {
+    let caps = Caps::webgpu();
+    let totals = |spec: Gemm, caps: &Caps| {
+        let launches = spec.launches(caps, &BASE).unwrap();
+        let traffic: fewbytes::launch::Traffic = launches.iter().map(|l| l.traffic()).sum();
+        (launches.len(), traffic)
+    };
+    // 33 rows of 4,000,000 bytes fit 128 MiB.
+    let (launches, traffic) = totals(Gemm::new(2, 64, 1_000_000), &caps);
+    assert_eq!(launches, 2);
+    assert_eq!(traffic.read_bytes, 66 * 4_000_000);
+    assert_eq!((traffic.write_bytes, traffic.flops), (2 * 64 * 4, 2 * 2 * 64_000_000));
+    let large = Caps { max_binding_bytes: 1 << 30, max_buffer_bytes: 1 << 30, ..Caps::webgpu() };
+    assert_eq!(totals(Gemm::new(2, 64, 1_000_000), &large), (1, traffic));
+    // Two products of f16 share a word.
+    let halves = Gemm { y: f16(0, 6), ..Gemm::new(2, 6, 40) };
+    let narrow = Caps { max_binding_bytes: 3 * 160 + 256, ..Caps::webgpu() };
+    assert_eq!(totals(halves, &narrow).0, 3);
+    assert_eq!(totals(Gemm::new(2, 6, 40), &narrow).0, 2);
+}
+
+#[test]
 fn slices_and_shapes_that_a_dense_product_cannot_take_are_refused() {
     let caps = Caps::webgpu();
     let spec = Gemm::new(3, 5, 20);
@@ -84,7 +107,11 @@ fn slices_and_shapes_that_a_dense_product_cannot_take_are_refused() {
         assert_kind!(error, Error::Range { .. });
     }
     let beside = Gemm { y: Block { stride: 6, ..spec.y }, ..spec };
-    for wrong in [beside, Gemm { accumulate: true, ..spec }] {
+    // What follows an odd number of f16 products is somebody else's unless the block is packed.
+    let one = |stride| Gemm { batch: 1, y: f16(0, stride), ..spec };
+    one(6).launches(&caps, &slices(2)).unwrap();
+    Gemm { rows: 6, ..one(0) }.launches(&caps, &slices(2)).unwrap();
+    for wrong in [beside, Gemm { accumulate: true, ..spec }, one(5), one(0)] {
         let error = refused(wrong.launches(&caps, &slices(2)), &["2 slices", "packed"]);
         assert_kind!(error, Error::Unsupported { .. });
     }

@@ -4,10 +4,11 @@ use super::choice::Choice;
 use super::{BIAS, Block, Gemm, NAME, PARTIALS, W, X, Y};
 use crate::Result;
 use crate::launch::{
-    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Scratch, Traffic, linear_grid, shard_rows,
+    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Scratch, Traffic, linear_grid,
+    shard_rows_by,
 };
-use crate::linear::SumSlices;
 use crate::linear::bitplane::{count, largest, whole};
+use crate::linear::{Activation, SumSlices};
 use std::ops::Range;
 
 /// What every device's storage alignment divides.
@@ -158,7 +159,7 @@ pub(super) fn launches(spec: &Gemm, caps: &Caps, choice: &Choice) -> Result<Vec<
             grid: linear_grid(NAME, groups, caps.max_groups)?,
             scratch: scratch.into_iter().collect(),
             needs,
-            traffic: traffic(spec, own.len() as u64, scratch.is_none()),
+            traffic: traffic(spec, &own, scratch.is_none()),
         });
     }
     if scratch.is_some() {
@@ -175,19 +176,23 @@ fn cut(spec: &Gemm, caps: &Caps) -> Result<usize> {
     }
     let row = spec.w.stride.max(spec.cols) as u64;
     let row_bytes = row.saturating_mul(spec.w.element.bytes() as u64);
-    // A cut begins up to so many bytes after an aligned one.
-    shard_rows("w", spec.rows, row_bytes, ALIGNMENT, caps.bindable_bytes())
+    // Words of two products must not be shared between launches. A cut begins up to so many bytes
+    // after an aligned one.
+    let multiple = if spec.y.element == Activation::F16 { 2 } else { 1 };
+    shard_rows_by("w", spec.rows, multiple, row_bytes, ALIGNMENT, caps.bindable_bytes())
 }
 
-/// What `rows` rows of the matrix make necessary, whether or not this launch finishes the products.
-fn traffic(spec: &Gemm, rows: u64, finishes: bool) -> Traffic {
-    let (batch, cols) = (spec.batch as u64, spec.cols as u64);
+/// What some rows of the matrix make necessary, whether or not this launch finishes the products;
+/// the vectors, which all launches share, are those of the first.
+fn traffic(spec: &Gemm, own: &Range<usize>, finishes: bool) -> Traffic {
+    let (batch, cols, rows) = (spec.batch as u64, spec.cols as u64, own.len() as u64);
     let bytes = |block: &Block, elements: u64| elements * block.element.bytes() as u64;
     let products = if finishes { bytes(&spec.y, batch * rows) } else { 0 };
     let bias = if spec.bias && finishes { 4 * rows } else { 0 };
     let before = if spec.accumulate { products } else { 0 };
+    let vectors = if own.start == 0 { bytes(&spec.x, batch * cols) } else { 0 };
     Traffic {
-        read_bytes: bytes(&spec.w, rows * cols) + bytes(&spec.x, batch * cols) + bias + before,
+        read_bytes: bytes(&spec.w, rows * cols) + vectors + bias + before,
         write_bytes: products,
         flops: 2 * batch * rows * cols,
     }

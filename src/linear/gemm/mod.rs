@@ -20,7 +20,8 @@
 //! | 6 | partials | scratch `[slices, batch, stride of y]` of f32, where the columns are sliced |
 //!
 //! `x` and `y` are bound from their first element to their last and have to fit a binding each. `w`
-//! is cut by rows where it does not, a launch each; its tensor is one buffer.
+//! is cut by rows where it does not, a launch each; its tensor is one buffer. A batch whose `x` or `y`
+//! is larger is refused: multiply blocks of its vectors one after another.
 //!
 //! **What it costs.** A workgroup computes a tile of `rows` rows of `w` and 16, 32 or 64 vectors
 //! (the fewest that hold the batch, at most `rows`). `2 batch rows cols` flops go with each matrix
@@ -37,9 +38,11 @@
 //! Variants: `baseline`, which needs no feature and fits default limits, and `matrix`, the default
 //! for `w` and `x` of f16 where [`Caps::has_matrices`]: cooperative matrices of 16 x 16 with sums of
 //! f32, in whatever order the device adds sixteen columns. **`matrix` has not run on any device
-//! yet**: its text is validated and written as SPIR-V and MSL, its indices are tested on the CPU.
-//! Its workgroups are 2 or 4 lanes for each row; knob `matrix` turns it off or insists on it. Where columns, strides and offsets are
-//! multiples of 8 (for f32 4, but for the columns), elements are loaded by 16 bytes.
+//! yet**: its text is validated, its indices are tested on the CPU. It is for Vulkan: naga has no
+//! 16 x 8 matrices, which some devices list instead; on Metal wgpu lists 8 x 8 only, so the MSL that
+//! naga writes is not used; HLSL is not written. Its workgroups are 2 or 4 lanes for each row; knob
+//! `matrix` turns it off or insists on it. Where columns, strides and offsets are multiples of 8 (for
+//! f32 4, but for the columns), elements are loaded by 16 bytes.
 
 mod choice;
 mod launches;
@@ -155,10 +158,12 @@ impl Gemm {
         self.y.len(self.batch, self.rows)
     }
 
-    /// Whether `y` is all there is in its tensor.
+    /// Whether `y` is all there is in its tensor, or one vector that whole words hold: then nothing
+    /// is written beside it.
     fn owns_y(&self) -> bool {
         let packed = Block::packed(self.y.element, self.rows);
-        self.y == packed || self.batch == 1 && self.y.offset == 0 && self.y.stride <= packed.stride
+        let words = packed.stride == self.rows;
+        self.y == packed || self.batch == 1 && self.y.offset == 0 && words
     }
 
     fn check(&self) -> Result<()> {

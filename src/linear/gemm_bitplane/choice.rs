@@ -25,11 +25,14 @@ pub(super) struct Choice {
 impl Choice {
     pub(super) fn new(spec: &GemmBitplane, caps: &Caps, knobs: &Knobs) -> Result<Self> {
         let halves = spec.activation == Activation::F16 && spec.layout.table() == TableElement::F16;
-        let tile = Tile::new(NAME, caps, knobs, spec.batch, halves)?;
+        // Tables whose place is left open go where there is room.
+        let lookup = knobs.lookup.unwrap_or(Lookup::Storage);
+        let tables = |rows| lookup_bytes(lookup, rows, spec.bits);
+        let tile = Tile::beside(NAME, caps, knobs, spec.batch, halves, tables)?;
         let (slices, slice_words) = slices(NAME, &spec.layout, knobs)?;
         Ok(Self {
             tile,
-            lookup: lookup(spec, caps, knobs, tile)?,
+            lookup: choose(spec, caps, knobs, tile)?,
             masks: knobs.masks.unwrap_or(Masks::Constant),
             slices,
             slice_words,
@@ -99,7 +102,7 @@ fn workgroup_bytes(lookup: Lookup, tile: Tile, bits: u8) -> u32 {
     lookup_bytes(lookup, tile.rows(), bits) + tile.needs().workgroup_bytes
 }
 
-fn lookup(spec: &GemmBitplane, caps: &Caps, knobs: &Knobs, tile: Tile) -> Result<Lookup> {
+fn choose(spec: &GemmBitplane, caps: &Caps, knobs: &Knobs, tile: Tile) -> Result<Lookup> {
     if let Some(lookup) = knobs.lookup {
         check_lookup(NAME, lookup, spec.bits, &spec.layout)?;
         return Ok(lookup);

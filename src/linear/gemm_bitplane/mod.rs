@@ -21,8 +21,14 @@
 //! vectors arithmetic is the bound. Each weight is decoded `ceil(batch / V)` times, and `x` is read
 //! once for every tile of rows, from the cache where it fits.
 //!
-//! **Order of sums.** Every product is one chain of fused multiply-adds in f32, whose order the
-//! workgroup's shape fixes, so results repeat bit by bit; columns that are padding add 0.
+//! **How large.** `x` and `y` are bound whole and have to fit a binding each
+//! ([`Caps::bindable_bytes`], 128 MiB by WebGPU's default limits); a larger batch is refused, and has
+//! to be multiplied in parts by its owner.
+//!
+//! **Order of sums.** Every product is a chain of fused multiply-adds in f32; columns that are
+//! padding add 0. With slices it is a chain for each slice and the sum of those in their order, with
+//! [`Lookup::Pair`] the columns are taken in another order. A choice of knobs fixes the order, so its
+//! results repeat bit by bit.
 //!
 //! Knobs: `workgroup`, `rows` (32, 64, 128), `lookup`, `slices`, `masks`. The lanes are 1, 2 or 4
 //! for each row, and each holds 16, 32 or 64 of the tile's products. With several slices a launch
@@ -35,10 +41,11 @@
 //! fit anywhere: no feature, default limits. `matrix` in place of `baseline`, the default for tables
 //! and activations of f16 where [`Caps::has_matrices`], decodes the tile to f16 and multiplies it by
 //! cooperative matrices of 16 x 16 with sums of f32, in whatever order the device adds sixteen
-//! columns. **`matrix` has not run on any device yet**: its text is validated and written as SPIR-V
-//! and MSL, its indices are tested on the CPU. Its workgroups are 2 or 4 lanes for each row (128 for
-//! 64 rows by default); knob `matrix` turns it off or insists on it. Source: "Any-Precision LLM", arXiv 2402.10517; the
-//! kernels are our own.
+//! columns. **`matrix` has not run on any device yet**: its text is validated, its indices are tested
+//! on the CPU. It is for Vulkan: naga has no 16 x 8 matrices, which some devices list instead; on Metal
+//! wgpu lists 8 x 8 only, so the MSL that naga writes is not used; HLSL is not written. Its workgroups
+//! are 2 or 4 lanes for each row (128 for 64 rows by default); knob `matrix` turns it off or insists
+//! on it. Source: "Any-Precision LLM", arXiv 2402.10517; the kernels are our own.
 
 mod choice;
 mod reference;

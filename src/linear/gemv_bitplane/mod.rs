@@ -15,7 +15,8 @@
 //! | 5 | y | f32, or f16 in pairs |
 //! | 6 | partials | scratch `[slices, batch, y_stride]` of f32, where the columns are sliced |
 //!
-//! Knobs: all of [`Knobs`]. With several slices a launch of [`super::sum_slices`] follows, which
+//! Knobs: all of [`Knobs`] but `matrix` and `route`, which change nothing; [`Lookup::Storage`] is
+//! refused. With several slices a launch of [`super::sum_slices`] follows, which
 //! takes the place of bindings 3 and 5; that needs scratch memory. Defaults, from measurements on an
 //! H100: 64 lanes; 4 rows up to 3 bits and for several vectors, else 2; pairs at 2 bits; f16
 //! tables at 7 and 8 bits where the device has f16 arithmetic; rows written out; one slice.

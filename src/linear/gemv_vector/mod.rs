@@ -15,7 +15,7 @@
 //! | 5 | y | f32, or f16 in pairs |
 //! | 6 | partials | scratch `[slices, y_stride]` of f32, where the columns are sliced |
 //!
-//! Knobs: all of [`Knobs`]. A lookup finds two weights whatever the knob says: as f16 with
+//! Knobs: all of [`Knobs`] but `matrix` and `route`, which change nothing. A lookup finds two weights whatever the knob says: as f16 with
 //! [`Lookup::Half`] (a table of 6-bit codes takes 256 bytes), as f32 with any other;
 //! [`Lookup::Storage`] is refused. With several slices a launch of [`super::sum_slices`] follows, which
 //! takes the place of bindings 3 and 5; that needs scratch memory. Defaults: 64 lanes, 4 rows, f32

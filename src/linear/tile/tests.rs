@@ -2,7 +2,9 @@
 //! cooperative matrices has been at hand, and a wrong index compiles.
 
 use super::*;
-use crate::launch::MatrixShape;
+use crate::launch::{Dialect, MatrixShape, Spec as _};
+use crate::linear::gemm::Block;
+use crate::linear::{Activation, Gemm};
 
 /// A device with cooperative matrices.
 fn caps() -> Caps {
@@ -151,6 +153,65 @@ fn indices_of_matrix_tiles_make_every_product_once() {
     }
 }
 
+/// The number that an expression stands for.
+fn number(
+    module: &naga::Module,
+    expressions: &naga::Arena<naga::Expression>,
+    at: naga::Handle<naga::Expression>,
+) -> Option<u32> {
+    match expressions[at] {
+        naga::Expression::Literal(naga::Literal::U32(number)) => Some(number),
+        naga::Expression::Constant(constant) => {
+            number(module, &module.global_expressions, module.constants[constant].init)
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn shaders_load_and_store_matrices_as_the_copy_does() {
+    use naga::{CooperativeRole as Role, CooperativeSize::Sixteen, Expression, Statement};
+    let shapes = [(16, 64, 128), (32, 64, 128), (32, 32, 64), (70, 128, 256), (70, 64, 256)];
+    let mut shares = Vec::new();
+    for (batch, rows, workgroup) in shapes {
+        let (shape, matrix) = ((Some(rows), Some(workgroup)), Some(true));
+        let knobs = Knobs { rows: shape.0, workgroup: shape.1, matrix, ..Knobs::DEFAULT };
+        let tile = Tile::new("k", &caps(), &knobs, batch, true).unwrap();
+        let indices = Indices::of(&tile);
+        let (pitch, (down, right)) = (indices.pitch() as u32, indices.share);
+        let halves = Block::packed(Activation::F16, 64);
+        let spec = Gemm { w: halves, x: halves, ..Gemm::new(batch, 64, 64) };
+        let launch = spec.launches(&caps(), &knobs).unwrap().remove(0);
+        let module = naga::front::wgsl::parse_str(launch.source(Dialect::Naga).text()).unwrap();
+        let (mut a, mut b, mut stores) = (0, 0, 0);
+        for (_, function) in module.functions.iter() {
+            let number = |at| number(&module, &function.expressions, at);
+            for (_, expression) in function.expressions.iter() {
+                let Expression::CooperativeLoad { columns, rows, role, data } = expression else {
+                    continue;
+                };
+                assert_eq!((*columns, *rows), (Sixteen, Sixteen));
+                assert_eq!(number(data.stride), Some(pitch), "{tile:?}");
+                // Rows of A are rows of the tile; columns of B are its vectors.
+                assert_eq!(data.row_major, *role == Role::A, "{tile:?}");
+                assert_ne!(*role, Role::C);
+                *(if *role == Role::A { &mut a } else { &mut b }) += 1;
+            }
+            for statement in function.body.iter() {
+                if let Statement::CooperativeStore { data, .. } = statement {
+                    assert_eq!((data.row_major, number(data.stride)), (false, Some(16)));
+                    stores += 1;
+                }
+            }
+        }
+        assert_eq!((a, b, stores), (down, right, down * right), "{tile:?}");
+        shares.push(indices.share);
+    }
+    for share in [(1, 1), (2, 1), (2, 2)] {
+        assert!(shares.contains(&share), "{share:?} of {shares:?}");
+    }
+}
+
 #[test]
 fn matrices_are_the_default_for_halves_where_the_device_has_them() {
     let tile = |caps: &Caps, knobs: Knobs, halves| Tile::new("k", caps, &knobs, 64, halves);
@@ -171,6 +232,24 @@ fn matrices_are_the_default_for_halves_where_the_device_has_them() {
         let error = tile(&caps(), knobs, true).unwrap_err();
         assert!(matches!(error, Error::Range { .. }), "{error}");
     }
+}
+
+#[test]
+fn lanes_take_what_is_too_large_for_matrices() {
+    let small = Caps { max_workgroup_bytes: 16 << 10, ..caps() };
+    let knobs = |rows, matrix| Knobs { rows: Some(rows), matrix, ..Knobs::DEFAULT };
+    let tile =
+        |knobs: Knobs, others| Tile::beside("k", &small, &knobs, 64, true, |_| others).unwrap();
+    let wide = tile(knobs(128, None), 0);
+    assert!(!wide.matrix());
+    assert_eq!(wide.needs().workgroup_bytes, 12_288);
+    // Tables of 5 bits beside 64 rows.
+    assert!(tile(knobs(64, None), 0).matrix());
+    assert!(!tile(knobs(64, None), 8192).matrix());
+    // Who insists hears of the bytes, with the rest of the needs.
+    let insists = tile(knobs(128, Some(true)), 0);
+    assert!(insists.matrix());
+    assert_eq!(insists.needs().workgroup_bytes, 17_408);
 }
 
 #[test]

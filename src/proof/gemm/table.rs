@@ -91,7 +91,10 @@ fn blocks() -> Vec<GemmCase> {
     // What lies beside an odd number of f16 products stays; the stride of one vector is not used.
     let mixed = packed(19, 33, 40, [F32, F32, F16]);
     all.push(with(mixed, |spec| spec.y = block(F16, 0, 40)));
-    all.push(with(mixed, |spec| (spec.y, spec.batch) = (block(F16, 30, 0), 1)));
+    for (offset, stride) in [(30, 0), (0, 33), (0, 0)] {
+        let y = block(F16, offset, stride);
+        all.push(with(mixed, |spec| (spec.y, spec.batch) = (y, 1)));
+    }
     all.push(with(mixed, |spec| (spec.y, spec.bias) = (block(F16, 258, 34), true)));
     // Matrices past one binding, whose cuts begin between aligned bytes.
     for (element, stride, bytes) in [(F32, 70, 60_000), (F16, 71, 30_000), (F16, 72, 30_000)] {
@@ -99,6 +102,11 @@ fn blocks() -> Vec<GemmCase> {
             (spec.w, spec.bias) = (block(element, 93, stride), true);
         });
         all.push(GemmCase { squeeze: Squeeze::Binding(bytes), ..case });
+    }
+    // Rows so long that a cut holds few.
+    for element in [F32, F16] {
+        let case = with(packed(3, 35, 700, [F32, F32, element]), |spec| spec.bias = true);
+        all.push(GemmCase { squeeze: Squeeze::Binding(20_000), ..case });
     }
     all
 }
