@@ -129,7 +129,8 @@ impl<'a> Accumulator<'a> {
             s.expect("s", Element::F32, tokens.saturating_mul(groups))?;
         }
         // Each part has to begin where a binding may.
-        let aligned = alignment(inputs, x.element()).max(alignment(groups, Element::F32));
+        let of_s = if s.is_some() { alignment(groups, Element::F32) } else { 1 };
+        let aligned = alignment(inputs, x.element()).max(of_s);
         let step = (self.step() / aligned).max(1) * aligned;
         for start in (0..tokens).step_by(step) {
             let range = start..tokens.min(start + step);
