@@ -1,6 +1,6 @@
 //! Launch geometry for imaginary devices: no adapter is needed.
 
-use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Spec as _};
+use fewbytes::launch::{Caps, Dialect, Knobs, Launch, Reduce, Spec as _, Traffic};
 use fewbytes::linear::gemv_bitplane::{X, Y};
 use fewbytes::linear::{
     Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, GemvBitplane, HessianLayout,
@@ -74,8 +74,11 @@ fn a_235_megabyte_layer_is_cut_where_bindings_end_at_128_mebibytes() {
         }
     }
     assert_eq!(next, 28_672);
-    let whole: u64 = launches.iter().map(|l| l.traffic().flops).sum();
-    assert_eq!(whole, 2 * 28_672 * 8192);
+    let traffic = |launches: &[Launch]| launches.iter().map(Launch::traffic).sum::<Traffic>();
+    let whole = traffic(&launches);
+    assert_eq!(whole.flops, 2 * 28_672 * 8192);
+    // x is the same for every piece.
+    assert_eq!(whole, traffic(&gemv(28_672, 8192, 8, &large())));
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub fn prove(ctx: &Context, case: &dyn Case, knobs: &Knobs) -> Result<Verdict> {
     let needed = usize::try_from(plan.scratch_bytes()).unwrap_or(usize::MAX);
     let scratch = if needed > 0 { Some(ctx.alloc::<u8>(needed)?) } else { None };
     let bound = plan.bind(&args, scratch.as_ref())?;
-    let run = || -> Result<Vec<Vec<u8>>> {
+    let run = || -> Result<Vec<Vec<Vec<u8>>>> {
         for (_, poison, views) in &outputs {
             for (poison, view) in poison.pieces.iter().zip(*views) {
                 ctx.write(view, poison)?;
@@ -50,13 +50,13 @@ pub fn prove(ctx: &Context, case: &dyn Case, knobs: &Knobs) -> Result<Verdict> {
         ctx.submit(|pass| bound.record(pass))?;
         let read = |view: &View| ctx.block_on(ctx.read::<u8>(view));
         let pieces = |views: &[View]| views.iter().map(read).collect::<Result<Vec<_>>>();
-        outputs.iter().map(|(.., views)| Ok(pieces(views)?.concat())).collect()
+        outputs.iter().map(|(.., views)| pieces(views)).collect()
     };
 
     let first = run()?;
     let mut measure = Measure::default();
-    for ((output, ..), bytes) in outputs.iter().zip(&first) {
-        match output.verify(bytes) {
+    for ((output, ..), pieces) in outputs.iter().zip(&first) {
+        match output.verify(pieces) {
             Ok(found) => {
                 measure.relative = measure.relative.max(found.relative);
                 measure.of_tolerance = measure.of_tolerance.max(found.of_tolerance);
@@ -64,8 +64,9 @@ pub fn prove(ctx: &Context, case: &dyn Case, knobs: &Knobs) -> Result<Verdict> {
             Err(mismatch) => return Ok(Err(mismatch)),
         }
     }
-    for (before, bytes) in first.iter().zip(&run()?) {
-        if let Some(byte) = before.iter().zip(bytes).position(|(a, b)| a != b) {
+    for (before, after) in first.iter().zip(&run()?) {
+        let (before, after) = (before.concat(), after.concat());
+        if let Some(byte) = before.iter().zip(&after).position(|(a, b)| a != b) {
             return Ok(Err(Mismatch::NotReproducible { run: 1, byte }));
         }
     }

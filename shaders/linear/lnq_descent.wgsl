@@ -84,7 +84,7 @@ fn kept(quad: u32, lane: u32) -> vec4<f32> {
 }
 
 // The block's products with what its panel's earlier blocks changed, into the lane's slots.
-fn take_in(lane: u32, block: u32, row_quads: u32, row_changes: u32) {
+fn take_in(lane: u32, inside: bool, block: u32, row_quads: u32, row_changes: u32) {
     let own = row_quads + block * BLOCK_QUADS;
     var a = pull[own];
     var b = pull[own + 1u];
@@ -97,7 +97,11 @@ fn take_in(lane: u32, block: u32, row_quads: u32, row_changes: u32) {
     for (var earlier = 0u; earlier < block; earlier += 1u) {
         stage(lane, earlier, block);
         for (var quad = 0u; quad < BLOCK_QUADS; quad += 1u) {
-            let changed = changes[row_changes + earlier * BLOCK_QUADS + quad];
+            // Lanes past the last row must not read what that row's own lane writes.
+            var changed = vec4<f32>();
+            if inside {
+                changed = changes[row_changes + earlier * BLOCK_QUADS + quad];
+            }
             for (var within = 0u; within < 4u; within += 1u) {
                 let change = vec4<f32>(changed[within]);
                 let at = (4u * quad + within) * BLOCK_QUADS;
@@ -141,11 +145,15 @@ fn lnq_descent(
     let row_quads = row * params.quads + params.first / 4u;
     let row_changes = row * (params.width / 4u);
     for (var block = 0u; block < params.width / BLOCK; block += 1u) {
-        take_in(lane, block, row_quads, row_changes);
+        take_in(lane, inside, block, row_quads, row_changes);
         stage(lane, block, block);
         let own = row_quads + block * BLOCK_QUADS;
         for (var quad = 0u; quad < BLOCK_QUADS; quad += 1u) {
-            let before = labels[own + quad];
+            // Lanes past the last row must not read what that row's own lane writes.
+            var before = 0u;
+            if inside {
+                before = labels[own + quad];
+            }
             var word = before;
             for (var within = 0u; within < 4u; within += 1u) {
                 let i = 4u * quad + within;

@@ -52,7 +52,6 @@ pub const TABLES: u32 = lnq_layout::TABLES;
 pub const WEIGHTS: u32 = lnq_layout::WEIGHTS;
 /// Number of the binding of the diagonal's reciprocals.
 pub const INVERSE: u32 = lnq_layout::INVERSE;
-
 /// Number of the binding of the changes.
 pub const CHANGES: u32 = lnq_layout::CHANGES;
 
@@ -174,7 +173,9 @@ pub struct Rows {
 }
 
 impl Rows {
-    pub(super) fn check(&self, layout: &LnqLayout) -> Result<()> {
+    pub(super) fn check(&self, kernel: &str, layout: &LnqLayout) -> Result<()> {
+        layout.check(kernel)?;
+        layout.check_labels(&self.labels)?;
         let inputs = layout.rows * layout.stride();
         for (what, expected, found) in [
             ("labels", inputs, self.labels.len()),
@@ -191,11 +192,12 @@ impl Rows {
     }
 }
 
-/// What a launch makes of `rows`, and the changes `[rows, width]`, by plain loops in f64. `hessian` has the panel's rows only,
-/// `[width, stride]`.
+/// What a launch makes of `rows`, and the changes `[rows, width]`, by plain loops in f64. `hessian`
+/// has the panel's rows only, `[width, stride]`.
 ///
 /// # Errors
-/// [`Error::Shape`] for tensors of other lengths.
+/// As [`Spec::launches`] for what is wrong with the spec; [`Error::Shape`] for tensors of other
+/// lengths, [`Error::Range`] for a label past the table.
 pub fn reference(
     spec: &LnqDescent,
     hessian: &[f32],
@@ -203,8 +205,9 @@ pub fn reference(
     rows: &Rows,
 ) -> Result<(Rows, Vec<f32>)> {
     let (layout, panel) = (&spec.layout, &spec.panel);
+    rows.check(NAME, layout)?;
+    panel.check(NAME, layout)?;
     let (stride, levels) = (layout.stride(), layout.levels());
-    rows.check(layout)?;
     for (what, expected, found) in
         [("hessian", panel.width * stride, hessian.len()), ("inverse", stride, inverse.len())]
     {

@@ -95,12 +95,15 @@ impl LnqGram {
         4 * levels * (COLUMNS as u32 + levels)
     }
 
-    /// Numbers of the Hessian that are added for each row of the layer.
+    /// Numbers of the Hessian that are added for each row of the layer; what of a piece lies beside
+    /// the layer does not count.
     pub fn additions(&self) -> u64 {
-        let (from, height) = (self.piece.first as u64, self.piece.len as u64);
-        let stride = self.layout.stride() as u64;
         // Columns from each row's block on.
-        height * (stride - from) - height * height.saturating_sub(COLUMNS as u64) / 2
+        let across = self.layout.stride().saturating_sub(self.piece.first) as u64;
+        let height = across.min(self.piece.len as u64);
+        let whole = height.saturating_mul(across);
+        let below = height.saturating_mul(height.saturating_sub(COLUMNS as u64)) / 2;
+        whole.saturating_sub(below)
     }
 
     fn workgroup(&self, caps: &Caps, knobs: &Knobs) -> Result<u32> {
@@ -190,8 +193,11 @@ impl Spec for LnqGram {
 /// `hessian` has the piece's rows, `labels` are `[rows, stride]` of all rows.
 ///
 /// # Errors
-/// [`Error::Shape`] for other lengths.
+/// As [`Spec::launches`] for what is wrong with the spec; [`Error::Shape`] for other lengths,
+/// [`Error::Range`] for a label past the table.
 pub fn reference(spec: &LnqGram, hessian: &[f32], labels: &[u8]) -> Result<Vec<f64>> {
+    spec.check()?;
+    spec.layout.check_labels(labels)?;
     let (stride, levels) = (spec.layout.stride(), spec.layout.levels());
     for (what, rows, found) in
         [("hessian", spec.piece.len, hessian.len()), ("labels", spec.layout.rows, labels.len())]
@@ -234,6 +240,18 @@ mod tests {
             let pieces = layout.pieces(&caps).unwrap().into_iter();
             let additions = pieces.map(|piece| LnqGram { layout, piece, rows: 0..1 }.additions());
             assert_eq!(additions.sum::<u64>(), all);
+        }
+    }
+
+    #[test]
+    fn what_lies_beside_the_layer_adds_nothing() {
+        let layout = LnqLayout { rows: 1, cols: 100, bits: 2 };
+        for (first, len) in [(192, 64), (usize::MAX, 64), (0, usize::MAX)] {
+            let piece = HessianPiece { number: 0, first, len };
+            let spec = LnqGram { layout, piece, rows: 0..1 };
+            // Four blocks of 32 columns, and 10 of 32 x 32 numbers from the diagonal on.
+            assert_eq!(spec.additions(), if first == 0 { 10 * 32 * 32 } else { 0 });
+            assert!(reference(&spec, &[], &[]).is_err());
         }
     }
 

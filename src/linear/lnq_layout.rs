@@ -57,23 +57,28 @@ impl LnqLayout {
         self.cols.checked_next_multiple_of(ALIGNMENT).unwrap_or(self.cols)
     }
 
-    /// Entries of one row's table.
+    /// Entries of one row's table; `usize::MAX` for more than can be counted.
     pub fn levels(&self) -> usize {
-        1 << self.bits
+        1usize.checked_shl(self.bits.into()).unwrap_or(usize::MAX)
     }
 
     /// The Hessian's rows, padding included, in pieces that can each be bound.
     ///
     /// # Errors
-    /// [`Error::BindingTooLarge`] where not even 64 rows can be.
+    /// [`Error::Range`] where there are no columns, [`Error::BindingTooLarge`] where not even 64
+    /// rows can be bound.
     pub fn pieces(&self, caps: &Caps) -> Result<Vec<HessianPiece>> {
+        if self.cols == 0 {
+            return Err(Error::range("columns of the Hessian", "at least 1", 0));
+        }
         let (stride, limit) = (self.stride(), caps.bindable_bytes());
-        let row = 4 * stride as u64;
+        let row = 4u64.saturating_mul(stride as u64);
         let fitting = usize::try_from(limit / row.max(1)).unwrap_or(usize::MAX);
         let each = fitting.min(stride) / ALIGNMENT * ALIGNMENT;
         if each == 0 {
             let what = format!("{ALIGNMENT} rows of the Hessian");
-            return Err(Error::BindingTooLarge { what, bytes: row * ALIGNMENT as u64, limit });
+            let bytes = row.saturating_mul(ALIGNMENT as u64);
+            return Err(Error::BindingTooLarge { what, bytes, limit });
         }
         let numbered = (0..stride).step_by(each).enumerate();
         let piece = |(number, first)| HessianPiece { number, first, len: each.min(stride - first) };
@@ -82,7 +87,8 @@ impl LnqLayout {
 
     /// The most rows whose every tensor can be bound.
     pub fn most_rows(&self, caps: &Caps) -> usize {
-        let row = 4 * self.stride().max(self.levels() * self.levels()) as u64;
+        let most = self.stride().max(self.levels().saturating_mul(self.levels()));
+        let row = 4u64.saturating_mul(most as u64);
         usize::try_from(caps.bindable_bytes() / row.max(1)).unwrap_or(usize::MAX)
     }
 
@@ -91,9 +97,7 @@ impl LnqLayout {
     /// # Errors
     /// [`Error::Shape`] for another number of labels.
     pub fn pack_labels(&self, labels: &[u8]) -> Result<Vec<u32>> {
-        if labels.len() != self.rows * self.cols {
-            return Err(Error::shape("labels", self.rows * self.cols, labels.len()));
-        }
+        self.counted("labels", self.cols, labels.len())?;
         let padded = self.padded(labels);
         Ok(padded.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word)).collect())
     }
@@ -103,20 +107,33 @@ impl LnqLayout {
     /// # Errors
     /// [`Error::Shape`] for another number of words.
     pub fn unpack_labels(&self, words: &[u32]) -> Result<Vec<u8>> {
-        let expected = self.rows * self.stride() / 4;
-        if words.len() != expected {
-            return Err(Error::shape("words of labels", expected, words.len()));
-        }
+        self.counted("words of labels", self.stride() / 4, words.len())?;
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        let rows = bytes.chunks_exact(self.stride());
+        // Without columns there are no bytes either.
+        let rows = bytes.chunks_exact(self.stride().max(1));
         Ok(rows.flat_map(|row| &row[..self.cols]).copied().collect())
     }
 
-    /// `[rows, cols]` as `[rows, stride]`.
+    fn counted(&self, what: &str, each: usize, found: usize) -> Result<()> {
+        match self.rows.checked_mul(each) {
+            Some(expected) if expected == found => Ok(()),
+            Some(expected) => Err(Error::shape(what, expected, found)),
+            None => Err(Error::shape(what, format!("{} x {each}", self.rows), found)),
+        }
+    }
+
+    /// Values `[rows, cols]` as `[rows, stride]`. Of other numbers of values whole rows, at most
+    /// [`LnqLayout::rows`].
     pub fn padded<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
-        let mut all = vec![T::default(); self.rows * self.stride()];
-        let rows = all.chunks_exact_mut(self.stride()).zip(values.chunks_exact(self.cols));
-        rows.for_each(|(to, from)| to[..self.cols].copy_from_slice(from));
+        let stride = self.stride();
+        // Without columns there is nothing to give.
+        let rows =
+            values.chunks_exact(self.cols.max(1)).take(if self.cols > 0 { self.rows } else { 0 });
+        let mut all = Vec::with_capacity(rows.len().saturating_mul(stride));
+        for row in rows {
+            all.extend_from_slice(row);
+            all.resize(all.len() + stride - self.cols, T::default());
+        }
         all
     }
 
@@ -129,7 +146,21 @@ impl LnqLayout {
             let limit = format!("1..={}", Self::MAX_BITS);
             return Err(Error::range(format!("bits of {kernel}"), limit, self.bits));
         }
+        let widest = self.stride().max(self.levels() * self.levels());
+        if self.rows.checked_mul(widest).is_none() {
+            let limit = format!("0..={}", usize::MAX / widest);
+            return Err(Error::range(format!("rows of {kernel}"), limit, self.rows));
+        }
         Ok(())
+    }
+
+    /// Whether every label has an entry in its table.
+    pub(super) fn check_labels(&self, labels: &[u8]) -> Result<()> {
+        let past = |&&label: &&u8| usize::from(label) >= self.levels();
+        match labels.iter().find(past) {
+            Some(label) => Err(Error::range("label", format!("0..{}", self.levels()), label)),
+            None => Ok(()),
+        }
     }
 
     /// Binds a tensor whole.
@@ -261,6 +292,31 @@ mod tests {
             assert!(layout.pack_labels(&labels[1..]).is_err());
             assert!(layout.unpack_labels(&words[1..]).is_err());
         }
+    }
+
+    #[test]
+    fn layouts_that_make_no_sense_are_refused_or_empty() {
+        let empty = LnqLayout { rows: 1, cols: 0, bits: 4 };
+        assert!(empty.pack_labels(&[]).unwrap().is_empty());
+        assert!(empty.unpack_labels(&[]).unwrap().is_empty());
+        assert!(empty.pack_labels(&[1]).is_err() && empty.unpack_labels(&[1]).is_err());
+        assert!(empty.padded(&[1.0f32, 2.0]).is_empty());
+        assert!(matches!(empty.pieces(&Caps::webgpu()), Err(Error::Range { .. })));
+        let huge = LnqLayout { rows: usize::MAX, cols: usize::MAX, bits: 255 };
+        let message = huge.pack_labels(&[0; 4]).unwrap_err().to_string();
+        assert!(message.contains("labels: expected 1844"), "{message}");
+        assert!(huge.unpack_labels(&[0; 4]).is_err());
+        assert!(huge.padded(&[0u8; 4]).is_empty());
+        assert_eq!((huge.levels(), huge.most_rows(&Caps::webgpu())), (usize::MAX, 0));
+        assert!(matches!(huge.pieces(&Caps::webgpu()), Err(Error::BindingTooLarge { .. })));
+        for (rows, cols) in [(usize::MAX, 1), (usize::MAX / 64, 65), (2, usize::MAX)] {
+            let message = LnqLayout { rows, cols, bits: 1 }.check("k").unwrap_err().to_string();
+            assert!(message.contains("rows of k"), "{message}");
+        }
+        // One row too many or too few of them.
+        let layout = LnqLayout { rows: 2, cols: 3, bits: 1 };
+        assert_eq!(layout.padded(&[1u8; 5]).len(), 64);
+        assert_eq!(layout.padded(&[1u8; 9]).len(), 128);
     }
 
     #[test]

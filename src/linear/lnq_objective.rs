@@ -112,6 +112,7 @@ impl Spec for LnqObjective {
 /// # Errors
 /// [`Error::Shape`] for another length than `[rows, stride]`.
 pub fn reference(spec: &LnqObjective, off: &[f32], pull: &[f32]) -> Result<Vec<(f64, f64)>> {
+    spec.layout.check(NAME)?;
     let stride = spec.layout.stride();
     for (what, found) in [("off", off.len()), ("pull", pull.len())] {
         if found != spec.layout.rows * stride {

@@ -2,20 +2,20 @@
 //!
 //! `pull[r, i] = sum over j of off[r, j] H[j, i]` for the rows of a layer and the inputs `i` of a
 //! panel, `off` being quantized minus original weights. Or what changes of neighbouring inputs, those
-//! that [`super::lnq_descent`] makes, add to that. The layout is that of [`LnqLayout`]; the panel's columns of the Hessian are read as its rows, which
-//! symmetry makes the same.
+//! that [`super::lnq_descent`] makes, add to that. The layout is that of [`LnqLayout`]; the panel's
+//! columns of the Hessian are read as its rows, which symmetry makes the same.
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
-//! | 0 | params | 4 words, see `shaders/linear/lnq_product.wgsl` |
+//! | 0 | params | 8 words, see `shaders/linear/lnq_product.wgsl` |
 //! | 1 | hessian | a piece's rows `[.., stride]`, f32, of which the panel's are bound |
 //! | 2 | off | `[rows, stride]`, f32; or changes `[rows, changed.width]` |
 //! | 3 | pull | `[rows, stride]`, f32; only the panel's inputs are written |
 //!
-//! `2 rows cols width` flops, `cols` being the inputs that `off` has, go with one reading of `off` and of the panel's rows of the Hessian: a
-//! workgroup computes 64 inputs of up to 64 rows from tiles in workgroup memory, as
-//! [`super::gemm_bitplane`] does. Every sum is one chain of fused multiply-adds in the order of the
-//! inputs, so results repeat bit by bit.
+//! `2 rows cols width` flops, `cols` being the inputs that `off` has, go with one reading of `off`
+//! and of the panel's rows of the Hessian: a workgroup computes 64 inputs of up to 64 rows from
+//! tiles in workgroup memory, as [`super::gemm_bitplane`] does. Every sum is one chain of fused
+//! multiply-adds in the order of the inputs, so results repeat bit by bit.
 //!
 //! One variant, `baseline`: no feature, default limits. Knobs: `workgroup`, `rows` (32, 64, 128;
 //! inputs of a tile), as for `gemm_bitplane`. Source: "GuidedQuant", arXiv 2505.07004; the kernel
@@ -70,18 +70,22 @@ pub struct LnqProduct {
     pub changed: Option<Panel>,
 }
 
+impl LnqProduct {
+    fn check(&self) -> Result<()> {
+        self.layout.check(NAME)?;
+        self.panel.check(NAME, &self.layout)?;
+        self.changed.map_or(Ok(()), |changed| changed.check(NAME, &self.layout))
+    }
+}
+
 impl Spec for LnqProduct {
     fn kernel(&self) -> &'static str {
         NAME
     }
 
     fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
+        self.check()?;
         let Self { layout, panel, changed } = self;
-        layout.check(NAME)?;
-        panel.check(NAME, layout)?;
-        if let Some(changed) = changed {
-            changed.check(NAME, layout)?;
-        }
         let depth = changed.map_or(layout.stride(), |changed| changed.width);
         let tile = Tile::new(NAME, caps, knobs, layout.rows, false)?;
         let operands = vec![
@@ -151,12 +155,14 @@ pub struct Products {
     pub condition: Vec<f64>,
 }
 
-/// The products, or what is added to them, by plain loops in f64. `hessian` has the panel's rows only, `[width, stride]`.
+/// The products, or what is added to them, by plain loops in f64. `hessian` has the panel's rows
+/// only, `[width, stride]`.
 ///
 /// # Errors
-/// [`Error::Shape`] for other lengths than `[width, stride]` and `[rows, stride]` or
+/// As [`Spec::launches`] for what is wrong with the spec; [`Error::Shape`] for other lengths than `[width, stride]` and `[rows, stride]` or
 /// `[rows, changed.width]`.
 pub fn reference(spec: &LnqProduct, hessian: &[f32], off: &[f32]) -> Result<Products> {
+    spec.check()?;
     let (stride, width) = (spec.layout.stride(), spec.panel.width);
     let inputs = spec.changed.map_or(0..stride, |changed| changed.inputs());
     for (what, expected, found) in [

@@ -149,8 +149,8 @@ impl Spec for LnqTable {
 /// [`Error::Shape`] for tensors of other lengths.
 pub fn reference(spec: &LnqTable, gram: &[f32], rows: &Rows) -> Result<(Rows, Vec<bool>)> {
     let layout = &spec.layout;
+    rows.check(NAME, layout)?;
     let (stride, levels) = (layout.stride(), layout.levels());
-    rows.check(layout)?;
     if gram.len() != layout.rows * levels * levels {
         let expected = layout.rows * levels * levels;
         return Err(Error::shape("length of gram", expected, gram.len()));

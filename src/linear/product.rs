@@ -165,8 +165,9 @@ impl Product<'_> {
         };
         let (n, batch) = (rows.len() as u64, self.batch as u64);
         let traffic = Traffic {
+            // x is the same for all pieces: it must be read once.
             read_bytes: weight_bytes(layout, rows.len(), bits)
-                + tensors.x
+                + if piece == 0 { tensors.x } else { 0 }
                 + if self.bias && finishes { 4 * n } else { 0 },
             write_bytes: if finishes { batch * n * activation.bytes() as u64 } else { 0 },
             flops: 2 * batch * n * layout.cols() as u64,

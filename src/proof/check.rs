@@ -229,11 +229,15 @@ mod tests {
 
     #[test]
     fn writes_behind_the_output_are_caught() {
-        let output = super::super::Output { binding: 0, expected: Expected::Bytes(vec![7; 4]) };
-        let mut bytes = vec![7; 4];
-        bytes.extend([super::super::POISON; super::super::CANARY_BYTES]);
-        output.verify(&bytes).unwrap();
-        bytes[4] = 0;
-        assert_eq!(output.verify(&bytes), Err(Mismatch::Overrun { byte: 4 }));
+        let output = super::super::Output { binding: 0, expected: Expected::Bytes(vec![7; 8]) };
+        let mut piece = vec![7; 4];
+        piece.extend([super::super::POISON; super::super::CANARY_BYTES]);
+        let good = [piece.clone(), piece];
+        output.verify(&good).unwrap();
+        for (at, byte) in [(0, 4), (1, 8)] {
+            let mut pieces = good.clone();
+            pieces[at][4] = 0;
+            assert_eq!(output.verify(&pieces), Err(Mismatch::Overrun { byte }));
+        }
     }
 }

@@ -164,11 +164,10 @@ impl Case for HessianCase {
         let mut pieces: Vec<Vec<u8>> = Vec::new();
         for piece in spec.layout.pieces() {
             let (own, after) = rest.split_at(spec.layout.piece_len(&piece));
-            pieces.push(stored(own, Activation::F32));
+            let mut piece = stored(own, Activation::F32);
+            piece.resize(piece.len() + CANARY_BYTES, POISON);
+            pieces.push(piece);
             rest = after;
-        }
-        if let Some(last) = pieces.last_mut() {
-            last.resize(last.len() + CANARY_BYTES, POISON);
         }
         tensors.push(Tensor { binding: SUMS, pieces });
         // A product is rounded when it is weighted and with each addition of a token; then every

@@ -79,7 +79,7 @@ pub struct Tensor {
 pub struct Output {
     /// The binding's number.
     pub binding: u32,
-    /// The contents of all pieces, one after another, before the canary behind the last.
+    /// The contents of all pieces, one after another, without the canary behind each.
     pub expected: Expected,
 }
 
@@ -95,17 +95,20 @@ impl Tensor {
 }
 
 impl Output {
-    /// Judges the bytes that came back, canary included.
+    /// Judges the bytes that came back, piece by piece, the canary behind each included.
     ///
     /// # Errors
     /// [`Mismatch`] at the first wrong element.
-    pub fn verify(&self, bytes: &[u8]) -> Result<Measure, Mismatch> {
-        let length = bytes.len().saturating_sub(CANARY_BYTES);
-        let (contents, canary) = bytes.split_at(length);
-        if let Some(at) = canary.iter().position(|&byte| byte != POISON) {
-            return Err(Mismatch::Overrun { byte: length + at });
+    pub fn verify(&self, pieces: &[Vec<u8>]) -> Result<Measure, Mismatch> {
+        let mut all = Vec::new();
+        for piece in pieces {
+            let (contents, canary) = piece.split_at(piece.len().saturating_sub(CANARY_BYTES));
+            all.extend_from_slice(contents);
+            if let Some(at) = canary.iter().position(|&byte| byte != POISON) {
+                return Err(Mismatch::Overrun { byte: all.len() + at });
+            }
         }
-        self.expected.verify(contents)
+        self.expected.verify(&all)
     }
 }
 

@@ -1,16 +1,13 @@
 //! A layer's Hessians, added up on the device.
 
-use super::hessian_update;
+use super::{SUBMISSION_FLOPS, hessian_update};
 use crate::{Context, Element, View};
 use fewbytes::launch::ROW_ALIGNMENT;
 use fewbytes::linear::{Activation, Hessian, HessianLayout, HessianUpdate};
 use fewbytes::{Error, Knobs, Result};
 
 /// Bytes of x and of s that one submission takes at most.
-const PIECE_BYTES: usize = 16 << 20;
-/// Floating-point operations of one submission, unless 128 tokens are more: systems reset a device that is busy with
-/// one for seconds.
-const PIECE_FLOPS: usize = 1 << 38;
+const PIECE_BYTES: u64 = 16 << 20;
 /// Submissions after which uploading waits, so that copies do not pile up.
 #[cfg(not(target_arch = "wasm32"))]
 const IN_FLIGHT: usize = 4;
@@ -22,6 +19,10 @@ const IN_FLIGHT: usize = 4;
 /// magnitudes, where the CPU's, which goes on in f64, is within some tens. Takes about
 /// `2 * groups * inputs^2` bytes on the device, cut where bindings end, and while tokens come from
 /// host memory up to 32 MiB more. The result does not depend on timing.
+///
+/// Inputs are f32 from host memory, f32 or f16 where they are on the device already. There is no
+/// kernel that reads bf16: widen it to f32 first, which is exact, as
+/// [`fewbytes::linear::file::CalibrationFile`] does with what it reads; a view cannot hold bf16.
 ///
 /// ```no_run
 /// use fewbytes_wgpu::{Context, Result, ops::hessian::Accumulator};
@@ -76,7 +77,9 @@ impl<'a> Accumulator<'a> {
         self.upload(x, s).map_err(|e| e.in_layer(&self.name))
     }
 
-    /// Adds tokens that are on the device: `x [n, inputs]`, f32 or f16, and `s [n, groups]`, f32.
+    /// Adds tokens that are on the device: `x [n, inputs]`, f32 or f16 but not bf16, and
+    /// `s [n, groups]`, f32. Many are submitted in parts of bounded work, of which each has to
+    /// begin at a multiple of 256 bytes: an odd number of f16 inputs is cut at 128 tokens only.
     /// Their values are not looked at; what is not finite shows in [`Accumulator::finish`].
     ///
     /// # Errors
@@ -126,7 +129,9 @@ impl<'a> Accumulator<'a> {
             s.expect("s", Element::F32, tokens.saturating_mul(groups))?;
         }
         // Each part has to begin where a binding may.
-        let step = self.step().next_multiple_of(ROW_ALIGNMENT);
+        let of_s = if s.is_some() { alignment(groups, Element::F32) } else { 1 };
+        let aligned = alignment(inputs, x.element()).max(of_s);
+        let step = (self.step() / aligned).max(1) * aligned;
         for start in (0..tokens).step_by(step) {
             let range = start..tokens.min(start + step);
             let part =
@@ -137,16 +142,9 @@ impl<'a> Accumulator<'a> {
         Ok(())
     }
 
-    /// Tokens of one submission: a multiple of 128, or fewer where no more can be bound.
+    /// Tokens of one submission.
     fn step(&self) -> usize {
-        let (inputs, groups) = (self.layout.inputs(), self.layout.groups());
-        let limit = usize::try_from(self.ctx.caps().bindable_bytes()).unwrap_or(usize::MAX);
-        let bytes = PIECE_BYTES.min(limit) / inputs.max(groups).saturating_mul(4);
-        let flops = PIECE_FLOPS / inputs.saturating_mul(inputs).saturating_mul(groups);
-        match bytes.min(flops.max(ROW_ALIGNMENT)) {
-            step if step < ROW_ALIGNMENT => step.max(1),
-            step => step / ROW_ALIGNMENT * ROW_ALIGNMENT,
-        }
+        step(&self.layout, self.ctx.caps().bindable_bytes())
     }
 
     /// Room for so many tokens.
@@ -199,5 +197,65 @@ impl<'a> Accumulator<'a> {
             }
         }
         self.layout.unpack(&self.name, self.tokens, &pieces)
+    }
+}
+
+/// Tokens of one submission: a multiple of 128, or fewer where so many cannot be bound or would
+/// keep a device too long.
+fn step(layout: &HessianLayout, bindable_bytes: u64) -> usize {
+    let token = 4 * layout.inputs().max(layout.groups()) as u64;
+    // Whole tiles: what the device does, not what it has to.
+    let flops = (layout.sums_len() as u64).saturating_mul(2);
+    let bytes = PIECE_BYTES.min(bindable_bytes);
+    let most = (bytes / token.max(1)).min(SUBMISSION_FLOPS / flops.max(1));
+    match usize::try_from(most).unwrap_or(usize::MAX) {
+        most if most < ROW_ALIGNMENT => most.max(1),
+        most => most / ROW_ALIGNMENT * ROW_ALIGNMENT,
+    }
+}
+
+/// Bytes at whose multiples every device lets a binding begin.
+const BINDING_ALIGNMENT: usize = 256;
+
+/// The fewest rows of so many elements that end where a binding may begin, a power of two.
+fn alignment(width: usize, element: Element) -> usize {
+    // What powers of two there are in the bytes of a row need not be in the number of rows.
+    let row = width.trailing_zeros() + element.bytes().trailing_zeros();
+    BINDING_ALIGNMENT >> row.min(BINDING_ALIGNMENT.trailing_zeros())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fewbytes::launch::Caps;
+
+    #[test]
+    fn a_submission_is_bounded_work_however_large_the_layer() {
+        for (inputs, groups) in
+            [(1, 1), (1, 3000), (70, 2), (4096, 1), (4096, 4), (11_008, 4), (28_672, 8)]
+        {
+            let layout = HessianLayout::new(inputs, groups, &Caps::webgpu()).unwrap();
+            let tokens = step(&layout, Caps::webgpu().bindable_bytes());
+            let work = 2 * layout.sums_len() as u64 * tokens as u64;
+            assert!(tokens > 0 && work <= SUBMISSION_FLOPS, "{inputs} x {groups}: {work}");
+            // As many as there may be, down to whole runs of tokens.
+            let bytes = 4 * inputs.max(groups) as u64 * (2 * tokens + ROW_ALIGNMENT) as u64;
+            assert!(3 * work >= SUBMISSION_FLOPS || bytes > PIECE_BYTES, "{inputs}: {tokens}");
+        }
+        // Not even one token: one all the same.
+        let layout = HessianLayout::new(1 << 17, 8, &Caps::webgpu()).unwrap();
+        assert_eq!(step(&layout, Caps::webgpu().bindable_bytes()), 1);
+    }
+
+    #[test]
+    fn parts_of_tokens_begin_where_bindings_may() {
+        for width in (1..200).chain([256, 4096, 11_008]) {
+            for element in [Element::F16, Element::F32] {
+                let rows = alignment(width, element);
+                let bytes = |rows: usize| rows * width * element.bytes() as usize;
+                assert_eq!(bytes(rows) % BINDING_ALIGNMENT, 0);
+                assert!(rows == 1 || bytes(rows / 2) % BINDING_ALIGNMENT != 0, "{width}: {rows}");
+            }
+        }
     }
 }

@@ -20,3 +20,7 @@ mod vector_weights;
 
 pub use bitplane_weights::BitplaneWeights;
 pub use vector_weights::VectorWeights;
+
+/// Floating-point operations that are submitted at a time, some tens of milliseconds on an
+/// integrated GPU: systems reset a device that is busy with one submission for seconds.
+const SUBMISSION_FLOPS: u64 = 40_000_000_000;

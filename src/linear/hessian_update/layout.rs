@@ -83,6 +83,30 @@ impl HessianLayout {
         self.each() * self.groups * TILE
     }
 
+    /// Numbers of the matrices, on the diagonal and above it, that lie in some tiles: the others
+    /// there mean nothing.
+    pub(super) fn numbers(&self, tiles: &Range<usize>) -> u64 {
+        self.numbers_before(tiles.end) - self.numbers_before(tiles.start)
+    }
+
+    fn numbers_before(&self, tile: usize) -> u64 {
+        let (across, inputs) = (self.across(), self.inputs as u64);
+        let side = SIDE as u64;
+        let below = |n: u64| n * (n + 1) / 2;
+        let (group, mut left) = (tile / self.each(), (tile % self.each()) as u64);
+        let mut sum = group as u64 * below(inputs);
+        for row in 0..across as u64 {
+            let (tiles, width) = (across as u64 - row, inputs - row * side);
+            if left < tiles {
+                // The last tile of a row, which may be narrower, is not among them.
+                return sum + if left > 0 { below(side) + (left - 1) * side * side } else { 0 };
+            }
+            left -= tiles;
+            sum += below(width) - below(width.saturating_sub(side));
+        }
+        sum
+    }
+
     /// Whether these are whole tokens that can be added; how many. Shapes: `x [tokens, inputs]`,
     /// `s [tokens, groups]`.
     ///
@@ -137,5 +161,31 @@ impl HessianLayout {
             }
         }
         Ok(packed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_of_the_triangles_lies_in_one_tile() {
+        for (inputs, groups) in [(1, 1), (64, 2), (65, 1), (131, 3), (250, 2)] {
+            let layout = HessianLayout::new(inputs, groups, &Caps::webgpu()).unwrap();
+            let mut tile = 0;
+            for _ in 0..groups {
+                for row in (0..inputs).step_by(SIDE) {
+                    for column in (row..inputs).step_by(SIDE) {
+                        let end = |from: usize| inputs.min(from + SIDE);
+                        let columns = |i: usize| i.max(column)..end(column);
+                        let numbers: u64 = (row..end(row)).map(|i| columns(i).len() as u64).sum();
+                        assert_eq!(layout.numbers(&(tile..tile + 1)), numbers, "{row} {column}");
+                        tile += 1;
+                    }
+                }
+            }
+            let all = (groups * inputs * (inputs + 1) / 2) as u64;
+            assert_eq!(layout.numbers(&(0..tile)), all);
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! `H_k += X^T diag(s_k) X` for every group `k`, the upper triangles only. Shapes: `x [tokens,
 //! inputs]`, f32 or f16; `s [tokens, groups]`, f32, or absent for 1 throughout; the sums as
-//! [`HessianLayout`] says, f32. Products and sums are f32.
+//! [`HessianLayout`] says, f32. Products and sums are f32. There is no variant for `x` of bf16: it has
+//! to be widened to f32, which is exact, before.
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
@@ -11,9 +12,12 @@
 //! | 2 | s | f32; no such binding without weights |
 //! | 3 | sums | the tiles of a piece, read and written |
 //!
-//! **What it costs.** A workgroup adds to one tile of 64 x 64 sums: `groups * inputs * (inputs + 1) *
-//! tokens` flops go with the sums read and written once, and `x` once for each row and column of
-//! tiles, from the cache where it fits. A few hundred tokens at a time make arithmetic the bound.
+//! **What it costs.** What must be done is `groups * inputs * (inputs + 1) * tokens` flops with `x`, `s`
+//! and the sums on and above the diagonal read once and these sums written once: that is what
+//! [`Traffic`] counts, however the batch is cut. A workgroup adds to one tile of 64 x 64 sums, whole
+//! ones on the diagonal and at the edge too, which read `x` once for each row and column of tiles, from
+//! the cache where it fits; sums are read and written once for each cut of the tokens. A few hundred
+//! tokens at a time make arithmetic the bound.
 //!
 //! **Order of sums.** Each sum is one chain of fused multiply-adds over the launch's tokens in
 //! their order, added to what was there: results repeat bit by bit. Tokens and sums larger than a
@@ -153,7 +157,10 @@ impl HessianUpdate {
             ..tile.needs()
         };
         needs.check(NAME, caps)?;
-        let tiles = piece.len() as u64;
+        let numbers = self.layout.numbers(piece);
+        // All pieces need the same tokens, and all cuts of tokens the same sums.
+        let batch = if at == 0 { (x_bytes + s_bytes) * n } else { 0 };
+        let before = if tokens.start == 0 { 4 * numbers } else { 0 };
         Ok(Launch {
             kernel: NAME,
             variant: "baseline",
@@ -161,13 +168,13 @@ impl HessianUpdate {
             bindings,
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),
-            grid: linear_grid(NAME, tiles, caps.max_groups)?,
+            grid: linear_grid(NAME, piece.len() as u64, caps.max_groups)?,
             scratch: Vec::new(),
             needs,
             traffic: Traffic {
-                read_bytes: sums + (x_bytes + s_bytes) * n,
-                write_bytes: sums,
-                flops: 2 * n * tiles * (SIDE * SIDE) as u64,
+                read_bytes: before + batch,
+                write_bytes: before,
+                flops: 2 * n * numbers,
             },
         })
     }

@@ -23,6 +23,7 @@ pub(super) struct State<T> {
 }
 
 /// A block of rows with its original weights.
+#[derive(Clone)]
 pub(super) struct Block<'a, T> {
     pub(super) problem: &'a Problem,
     pub(super) rows: usize,

@@ -16,9 +16,9 @@ mod block;
 mod queue;
 
 use self::block::{Block, Group};
+use super::SUBMISSION_FLOPS;
 use crate::Context;
 use fewbytes::linear::{Hessian, Lnq, LnqJob, LnqOptions, LnqStep, Phase, Quantized, Weights};
-
 use fewbytes::{Knobs, Result};
 
 /// How the work is cut up: changes speed and memory, and results not beyond rounding.
@@ -51,7 +51,7 @@ impl Default for Settings {
         Self {
             memory_bytes: 2 << 30,
             panel: 512,
-            submission: 40_000_000_000,
+            submission: SUBMISSION_FLOPS,
             exact: true,
             product: Knobs::DEFAULT,
             gram: Knobs::DEFAULT,
@@ -66,9 +66,9 @@ impl Default for Settings {
 /// `rows * options.half_steps()`.
 ///
 /// # Errors
-/// As [`fewbytes::linear::lnq`]; also [`fewbytes::Error::Layer`] around [`fewbytes::Error::Unsupported`] for what only
-/// the CPU does (more than 4 bits, `LabelStep::Feedback`, `Precision::F64`), around
-/// [`fewbytes::Error::BindingTooLarge`] where not even 64 rows of the Hessian can be bound, around
+/// As [`fewbytes::linear::lnq`]; also [`fewbytes::Error::Layer`] around
+/// [`fewbytes::Error::Unsupported`] for what only the CPU does (more than 4 bits,
+/// `LabelStep::Feedback`, `Precision::F64`), around [`fewbytes::Error::BindingTooLarge`] where not even 64 rows of the Hessian can be bound, around
 /// [`fewbytes::Error::OutOfMemory`] and around [`fewbytes::Error::DeviceLost`].
 pub async fn lnq(
     ctx: &Context,
