@@ -131,7 +131,7 @@ impl LnqOptions {
 /// of inactive inputs count as 0. `H` is rounded to f32, so that below full rank it is slightly
 /// indefinite, and without a ridge tables would grow along those directions and objectives fall below
 /// 0: the paper has none. All objectives that are reported have it. New table entries that would lie
-/// farther outside the row's weights than their range is wide are damped more.
+/// farther outside the row's weights than four times their range are damped more.
 ///
 /// Takes `4 * inputs^2` bytes for the matrix of one group. [`LabelStep::Feedback`] takes as much for its
 /// factor, and `4 * inputs^2` more while that is made, from a triangle in f64. Every thread takes some

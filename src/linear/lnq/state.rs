@@ -170,8 +170,8 @@ impl<'a, T: Real> Block<'a, T> {
         unsolved
     }
 
-    /// How far new entries of each row may lie: the range of its weights and once that range on
-    /// either side. The best table for given labels may be anywhere along directions that hardly
+    /// How far new entries of each row may lie: the range of its weights and four times that range
+    /// on either side. The best table for given labels may be anywhere along directions that hardly
     /// count.
     fn bounds(&self) -> Vec<(f64, f64)> {
         let (rows, cols) = (self.rows, self.problem.cols);
@@ -184,7 +184,7 @@ impl<'a, T: Real> Block<'a, T> {
             }
         }
         // A row of one value has a range of rounding's size, not of 0.
-        let room = |low: f64, high: f64| (high - low).max(high.abs().max(low.abs()) * 1e-3);
+        let room = |low: f64, high: f64| 4.0 * (high - low).max(high.abs().max(low.abs()) * 1e-3);
         bounds.iter().map(|&(low, high)| (low - room(low, high), high + room(low, high))).collect()
     }
 
