@@ -173,7 +173,7 @@ pub fn reference(spec: &LnqTable, gram: &[f32], rows: &Rows) -> Result<(Rows, Ve
             let system: Vec<f64> =
                 used.iter().flat_map(|&p| used.iter().map(move |&q| g(p, q))).collect();
             let right: Vec<f64> = used.iter().map(|&q| residual[q]).collect();
-            match solve_damped(&system, &right) {
+            match solve_damped(&system, &right, |_| true) {
                 Some(change) => {
                     used.iter().zip(change).for_each(|(&q, change)| found[q] += change);
                 }

@@ -94,6 +94,11 @@ impl Tiles {
     pub(crate) fn at(&self, row: usize, column: usize) -> &Tile {
         &self.tiles[column * self.across + row]
     }
+
+    /// The same, to be changed.
+    pub(crate) fn at_mut(&mut self, row: usize, column: usize) -> &mut Tile {
+        &mut self.tiles[column * self.across + row]
+    }
 }
 
 /// Some of a tile's rows with a factor for each: a sparse row vector.

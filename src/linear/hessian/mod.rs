@@ -22,8 +22,8 @@ const ASYMMETRY: f64 = 1e-3;
 /// Symmetric matrices `H[groups, inputs, inputs]` of one layer.
 ///
 /// Group `k` of `g` is that of the outputs `k * rows / g .. (k + 1) * rows / g`. Only upper
-/// triangles are held, `inputs * (inputs + 1) / 2` numbers a group. A positive factor common to all
-/// of a layer's groups changes no codes and no tables.
+/// triangles are held, `inputs * (inputs + 1) / 2` numbers a group. A power of two common to all of
+/// a layer's groups changes no codes and no tables; another factor may, by its rounding alone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hessian {
     name: String,

@@ -14,7 +14,13 @@ const PIVOT: f64 = 1e-6;
 ///
 /// Whatever the damping, `2 r^T x - x^T G x` is not negative: the step never makes the quadratic
 /// worse. Two rounds of refinement take out what light damping adds.
-pub(in crate::linear) fn solve_damped(g: &[f64], r: &[f64]) -> Option<Vec<f64>> {
+///
+/// A solution that `fits` refuses counts as too little damping.
+pub(in crate::linear) fn solve_damped(
+    g: &[f64],
+    r: &[f64],
+    fits: impl Fn(&[f64]) -> bool,
+) -> Option<Vec<f64>> {
     let m = r.len();
     let mean = g.iter().step_by(m + 1).sum::<f64>() / m as f64;
     let mut damping = LEAST;
@@ -30,7 +36,9 @@ pub(in crate::linear) fn solve_damped(g: &[f64], r: &[f64]) -> Option<Vec<f64>> 
                 let more = solve(&factor, &rest);
                 x.iter_mut().zip(more).for_each(|(x, more)| *x += more);
             }
-            return x.iter().all(|x| x.is_finite()).then_some(x);
+            if x.iter().all(|x| x.is_finite()) && fits(&x) {
+                return Some(x);
+            }
         }
         damping *= 10.0;
     }
@@ -76,21 +84,36 @@ fn solve(l: &[f64], r: &[f64]) -> Vec<f64> {
 mod tests {
     use super::*;
 
+    fn any(_: &[f64]) -> bool {
+        true
+    }
+
     #[test]
     fn a_system_is_solved_and_a_singular_one_is_damped() {
-        let x = solve_damped(&[4.0, 2.0, 2.0, 3.0], &[2.0, 5.0]).unwrap();
+        let x = solve_damped(&[4.0, 2.0, 2.0, 3.0], &[2.0, 5.0], any).unwrap();
         assert!((x[0] + 0.5).abs() < 1e-12 && (x[1] - 2.0).abs() < 1e-12, "{x:?}");
         // Rank 1: any split between the two is a solution, damping takes the even one.
-        let x = solve_damped(&[1.0, 1.0, 1.0, 1.0], &[3.0, 3.0]).unwrap();
+        let x = solve_damped(&[1.0, 1.0, 1.0, 1.0], &[3.0, 3.0], any).unwrap();
         assert!((x[0] - 1.5).abs() < 1e-6 && (x[1] - 1.5).abs() < 1e-6, "{x:?}");
     }
 
     #[test]
     fn an_indefinite_matrix_is_damped_more_or_given_up() {
         let slightly = [1.0, 1.001, 1.001, 1.0];
-        assert!(solve_damped(&slightly, &[1.0, 0.0]).is_some());
-        assert!(solve_damped(&[1.0, 5.0, 5.0, 1.0], &[1.0, 0.0]).is_none());
-        assert!(solve_damped(&[0.0], &[1.0]).is_none());
-        assert!(solve_damped(&[f64::NAN], &[1.0]).is_none());
+        assert!(solve_damped(&slightly, &[1.0, 0.0], any).is_some());
+        assert!(solve_damped(&[1.0, 5.0, 5.0, 1.0], &[1.0, 0.0], any).is_none());
+        assert!(solve_damped(&[0.0], &[1.0], any).is_none());
+        assert!(solve_damped(&[f64::NAN], &[1.0], any).is_none());
+    }
+
+    #[test]
+    fn a_solution_that_does_not_fit_is_damped_more() {
+        // Nearly singular along (1, -1), where a little goes a long way.
+        let (g, r) = ([1.0, 0.99999, 0.99999, 1.0], [0.01, -0.01]);
+        let largest = |x: &[f64]| x.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+        assert!(largest(&solve_damped(&g, &r, any).unwrap()) > 900.0);
+        let x = solve_damped(&g, &r, |x| largest(x) < 1.0).unwrap();
+        assert!(largest(&x) < 1.0 && x[0] > 0.0, "{x:?}");
+        assert!(solve_damped(&g, &r, |_| false).is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! For solvers that do the half steps elsewhere, on a GPU say: what they begin with, when a row is
 //! to be taken back, and how a layer is finished.
 
-use super::problem::inverse_diagonal;
+use super::problem::{inverse_diagonal, with_ridge};
 use super::report::{Lnq, LnqStep};
 use super::{LabelStep, LnqOptions, Precision};
 use super::{check_layer, check_start, clusters, run};
@@ -119,18 +119,21 @@ impl<'a> LnqJob<'a> {
         LnqLayout { rows, cols: self.weights.cols(), bits: self.options.bits }
     }
 
-    /// `1 / H[i, i]`, 0 for inactive inputs and for padding, [`LnqLayout::stride`] numbers.
+    /// `1 / H[i, i]` of the matrix of [`LnqJob::hessian_rows`], 0 for inactive inputs and for padding, [`LnqLayout::stride`] numbers.
     pub fn inverse(&self, group: usize) -> Vec<f32> {
         let mut inverse: Vec<f32> = inverse_diagonal(&self.hessian.diagonal(group)).collect();
         inverse.resize(self.layout(1).stride(), 0.0);
         inverse
     }
 
-    /// Rows of a group's full matrix, padded to [`LnqLayout::stride`] columns; rows past the last
+    /// Rows of the full matrix that a group is solved with: the Hessian with 2^-23 of its trace added
+    /// to the diagonal of active inputs, and 0 throughout for inactive ones. Padded to [`LnqLayout::stride`] columns; rows past the last
     /// input are 0.
     pub fn hessian_rows(&self, group: usize, rows: Range<usize>) -> Vec<f32> {
         let (n, stride) = (self.weights.cols(), self.layout(1).stride());
         let packed = self.hessian.group(group);
+        let diagonal = with_ridge(&self.hessian.diagonal(group));
+        let inactive: Vec<usize> = (0..n).filter(|&i| diagonal[i] == 0.0).collect();
         let mut all = vec![0.0; rows.len() * stride];
         // Few rows at a time, so that columns are written to lines that are in the cache.
         let slabs = all.chunks_mut(SLAB * stride).zip(rows.step_by(SLAB)).collect();
@@ -148,6 +151,13 @@ impl<'a> LnqJob<'a> {
                     let at = (j - first) * stride;
                     slab[at + j..at + n].copy_from_slice(triangle);
                 }
+            }
+            for (i, row) in (first..n).zip(slab.chunks_exact_mut(stride)) {
+                if diagonal[i] == 0.0 {
+                    row.fill(0.0);
+                }
+                inactive.iter().for_each(|&j| row[j] = 0.0);
+                row[i] = diagonal[i];
             }
         });
         all

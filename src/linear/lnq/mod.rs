@@ -24,6 +24,9 @@ use super::quantize::{Method, Quantized, seed};
 use super::{Hessian, TableElement, Weights};
 use crate::{Error, Result};
 
+/// The most iterations and cycles. Rows come to rest after some tens.
+const MOST: usize = 1000;
+
 /// How labels are found for a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
@@ -41,7 +44,9 @@ pub enum LabelStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Precision {
-    /// `f32`. A row's objective may seem to rise by up to 1e-6 of itself in a half step.
+    /// `f32`. A row's objective may rise by up to 1e-6 of itself in a half step; that is judged in
+    /// `f64` from labels and tables, as sums in `f32` are not good enough for it where inputs have a
+    /// large mean.
     #[default]
     F32,
     /// `f64`, at about half the speed. No objective ever rises.
@@ -55,9 +60,10 @@ pub struct LnqOptions {
     /// Width of the codes: 1 to 8; 3 by default. Kernels begin at 2.
     pub bits: u8,
     /// How often tables and then labels are improved, before tables are once more: 2 by default,
-    /// as in the paper, which has 1 for its largest models.
+    /// as in the paper, which has 1 for its largest models. At most 1000. Where a whole iteration
+    /// changes nothing in a block of rows, later ones are not computed, and reported as it was.
     pub iterations: usize,
-    /// Cycles of coordinate descent in every iteration, at least 1; 4 by default.
+    /// Cycles of coordinate descent in every iteration, 1 to 1000; 4 by default.
     pub cycles: usize,
     /// How labels are found for a table.
     pub labels: LabelStep,
@@ -100,8 +106,11 @@ impl LnqOptions {
         if !(1..=8).contains(&self.bits) {
             return Err(Error::range("bits", "1..=8", self.bits));
         }
-        if self.cycles == 0 {
-            return Err(Error::range("cycles", "1..", self.cycles));
+        if self.iterations > MOST {
+            return Err(Error::range("iterations", format!("0..={MOST}"), self.iterations));
+        }
+        if !(1..=MOST).contains(&self.cycles) {
+            return Err(Error::range("cycles", format!("1..={MOST}"), self.cycles));
         }
         Ok(())
     }
@@ -118,8 +127,16 @@ impl LnqOptions {
 /// is zero. Table entries that no weight
 /// uses stay as they are and may come into use again.
 ///
-/// Takes `4 * inputs^2` bytes for the matrix of one group, twice that with
-/// [`LabelStep::Feedback`], and some `3 KiB` for every input and thread.
+/// The matrix that is solved with is `H + 2^-23 trace(H) I`, the ridge on active inputs alone; products
+/// of inactive inputs count as 0. `H` is rounded to f32, so that below full rank it is slightly
+/// indefinite, and without a ridge tables would grow along those directions and objectives fall below
+/// 0: the paper has none. All objectives that are reported have it. New table entries that would lie
+/// farther outside the row's weights than four times their range are damped more.
+///
+/// Takes `4 * inputs^2` bytes for the matrix of one group. [`LabelStep::Feedback`] takes as much for its
+/// factor, and `4 * inputs^2` more while that is made, from a triangle in f64. Every thread takes some
+/// `3 KiB` for every input, and for tables `512 * 4^bits + 16384 * 2^bits` bytes, which at 8 bits are
+/// 33 and 4 MB.
 ///
 /// ```
 /// use fewbytes::linear::{HessianAccumulator, LnqOptions, Weights, lnq};
@@ -217,8 +234,8 @@ pub fn round_with_feedback(
     run().map_err(|e: Error| e.in_layer(weights.name()))
 }
 
-/// The sum over all rows of `(w - q)^T H (w - q)`, `q` being a row of `quantized` at its full
-/// width, in `f64`; one number a row.
+/// `(w - q)^T H (w - q)` of every row, `q` being a row of `quantized` at its full width and `H` the matrix
+/// that [`lnq`] solves with, ridge included; in `f64`.
 ///
 /// # Errors
 /// As [`lnq_from`] for its `start`.

@@ -27,13 +27,15 @@ pub enum Phase {
     Final,
 }
 
-/// The objective `(w - q)^T H (w - q)` of all rows at one moment.
+/// The objective `(w - q)^T H (w - q)` of all rows at one moment, `H` with its ridge (see
+/// [`lnq`](super::lnq)).
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct LnqStep {
     /// The moment.
     pub phase: Phase,
-    /// One objective a row: in the precision of the run, from `Rounded` on in `f64`.
+    /// One objective a row, in `f64` from labels and tables; of solvers elsewhere before `Rounded` as
+    /// they told it.
     pub rows: Vec<f64>,
     /// Rows for which the half step was taken back, as it would have made them worse.
     pub restored: usize,
@@ -56,6 +58,9 @@ pub struct LnqReport {
     /// Times that a row kept its table because its linear system could not be solved, with all
     /// damping.
     pub unsolved: usize,
+    /// The rows that this happened to, each once, in order. A solver elsewhere may give their number
+    /// alone, see [`LnqJob::finish`](super::LnqJob::finish).
+    pub unsolved_rows: Vec<usize>,
     /// Inputs that were never active, over all groups; their weights got the nearest entry.
     pub inactive_inputs: usize,
     /// Groups whose matrix is zero: nearest entries throughout.

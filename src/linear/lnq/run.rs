@@ -1,5 +1,6 @@
 //! A layer, group by group and block by block.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::problem::Problem;
@@ -61,6 +62,8 @@ struct Done {
     tables: Vec<f32>,
     steps: Vec<LnqStep>,
     unsolved: usize,
+    /// The rows of the part that it happened to, each once.
+    unsolved_rows: BTreeSet<usize>,
 }
 
 pub(super) fn layer(
@@ -106,6 +109,7 @@ fn every_part(
     let mut report = LnqReport {
         steps: Vec::new(),
         unsolved: 0,
+        unsolved_rows: Vec::new(),
         inactive_inputs: 0,
         zero_groups: 0,
         groups_without_factor: 0,
@@ -118,13 +122,16 @@ fn every_part(
         report.zero_groups += usize::from(problem.inactive == cols);
         report.groups_without_factor += usize::from(without_factor);
         report.damping = report.damping.max(problem.damping);
-        let done = each(parts(group, hessian, weights, start), |part| work(&problem, &part));
-        for done in done {
+        let all = parts(group, hessian, weights, start);
+        let firsts: Vec<usize> = all.iter().map(|part| part.first).collect();
+        let done = each(all, |part| work(&problem, &part));
+        for (first, done) in firsts.into_iter().zip(done) {
             // In order of rows: of several errors the first row's is told.
             let done = done?;
             codes.extend(done.labels);
             table.extend(done.tables);
             report.unsolved += done.unsolved;
+            report.unsolved_rows.extend(done.unsolved_rows.iter().map(|row| first + row));
             if report.steps.is_empty() {
                 report.steps = done.steps;
             } else {
@@ -160,14 +167,31 @@ fn improve<T: Real>(
     let mut block: Block<'_, T> = part.block(problem, 1 << options.bits);
     block.refresh();
     let slack = slack(options);
-    let mut objectives = block.objectives();
+    let mut objectives = block.exact_objectives();
     let mut steps = Vec::with_capacity(options.half_steps().min(64) + 3);
     steps.push(LnqStep { phase: Phase::Start, rows: objectives.clone(), restored: 0 });
-    let mut unsolved = 0;
+    let (mut unsolved, mut unsolved_rows) = (0, BTreeSet::new());
+    // Rows without a table in the latest tables step, and everything as it was before it.
+    let (mut latest, mut before_round) = (0, None);
+    let mut settled = false;
     for half in 0..options.half_steps() {
+        if settled {
+            // What would be done has been done, with the same outcome: two half steps ago.
+            let step = steps[steps.len() - 2].clone();
+            unsolved += if step.phase == Phase::Tables { latest } else { 0 };
+            steps.push(step);
+            tell(block.rows);
+            continue;
+        }
         let phase = if half % 2 == 0 { Phase::Tables } else { Phase::Labels };
         let restored = kept(&mut block, &mut objectives, slack, |block| match phase {
-            Phase::Tables => unsolved += block.solve_tables(),
+            Phase::Tables => {
+                before_round = Some(block.state.clone());
+                let rows = block.solve_tables();
+                latest = rows.len();
+                unsolved += latest;
+                unsolved_rows.extend(rows);
+            }
             _ => match options.labels {
                 LabelStep::Descent => {
                     let mut cycles = 0..options.cycles;
@@ -177,9 +201,10 @@ fn improve<T: Real>(
             },
         });
         steps.push(LnqStep { phase, rows: objectives.clone(), restored });
+        settled = phase == Phase::Labels && before_round.as_ref() == Some(&block.state);
         tell(block.rows);
     }
-    Ok(Done { unsolved, ..finish(block, part, options, steps, true)? })
+    Ok(Done { unsolved, unsolved_rows, ..finish(block, part, options, steps, true)? })
 }
 
 fn slack(options: &LnqOptions) -> f64 {
@@ -204,7 +229,7 @@ fn finish<T: Real>(
     }
     if options.final_cycle {
         block.refresh();
-        let mut objectives = block.objectives();
+        let mut objectives = block.exact_objectives();
         let restored = kept(&mut block, &mut objectives, slack(options), |block| {
             block.descend();
         });
@@ -213,10 +238,12 @@ fn finish<T: Real>(
     }
     let mut labels = vec![0; part.labels.len()];
     block.write_labels(&mut labels);
-    Ok(Done { labels, tables, steps, unsolved: 0 })
+    Ok(Done { labels, tables, steps, unsolved: 0, unsolved_rows: BTreeSet::new() })
 }
 
-/// Takes a half step, and takes it back for the rows that it makes worse; gives their number.
+/// Takes a half step, and takes it back for the rows that it makes worse; gives their number. Judged
+/// in f64 from labels and tables: products that were kept up to date in f32 may be off by more than
+/// the objective where inputs have a large mean.
 fn kept<T: Real>(
     block: &mut Block<'_, T>,
     objectives: &mut [f64],
@@ -226,7 +253,7 @@ fn kept<T: Real>(
     let before = block.state.clone();
     step(block);
     let mut restored = 0;
-    for (row, after) in block.objectives().into_iter().enumerate() {
+    for (row, after) in block.exact_objectives().into_iter().enumerate() {
         let objective = &mut objectives[row];
         if after <= *objective + slack * objective.abs() {
             *objective = after;

@@ -11,7 +11,7 @@ pub(super) const ROWS: usize = 64;
 
 /// Labels, tables and products of up to [`ROWS`] rows. Per-input numbers are
 /// `[tiles][rows][SIDE]`, so that a tile's work is in one place.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) struct State<T> {
     pub(super) labels: Vec<[u8; SIDE]>,
     /// `[rows][levels]`, ascending within a row.
@@ -87,16 +87,6 @@ impl<'a, T: Real> Block<'a, T> {
         off
     }
 
-    /// The objective of every row, from the products at hand.
-    pub(super) fn objectives(&self) -> Vec<f64> {
-        let mut sums = vec![0.0; self.rows];
-        for (at, (off, pull)) in self.state.off.iter().zip(&self.state.pull).enumerate() {
-            let products = off.iter().zip(pull).map(|(d, g)| d.wide() * g.wide());
-            sums[at % self.rows] += products.sum::<f64>();
-        }
-        sums
-    }
-
     /// The objective of every row in `f64` throughout, from labels and tables alone.
     pub(super) fn exact_objectives(&self) -> Vec<f64> {
         let (rows, tiles) = (self.rows, &self.problem.tiles);
@@ -133,10 +123,11 @@ impl<'a, T: Real> Block<'a, T> {
 
     /// The best table for the labels at hand, sorted. Gives the rows whose system could not be
     /// solved, which keep their table.
-    pub(super) fn solve_tables(&mut self) -> usize {
+    pub(super) fn solve_tables(&mut self) -> Vec<usize> {
         let (rows, levels) = (self.rows, self.levels);
         let systems = self.systems();
-        let mut unsolved = 0;
+        let mut unsolved = Vec::new();
+        let bounds = self.bounds();
         for (row, system) in systems.chunks_exact(levels * levels).enumerate() {
             let mut r = vec![0.0; levels];
             for at in (row..self.weights.len()).step_by(rows) {
@@ -155,8 +146,16 @@ impl<'a, T: Real> Block<'a, T> {
                 .flat_map(|&p| used.iter().map(move |&q| system[p * levels + q]))
                 .collect();
             let r: Vec<f64> = used.iter().map(|&q| r[q]).collect();
-            let Some(change) = solve_damped(&g, &r) else {
-                unsolved += 1;
+            let table = &self.state.tables[row * levels..(row + 1) * levels];
+            let fits = |change: &[f64]| {
+                used.iter().zip(change).all(|(&q, change)| {
+                    let old = table[q].wide();
+                    let (low, high) = bounds[row];
+                    (low.min(old)..=high.max(old)).contains(&(old + change))
+                })
+            };
+            let Some(change) = solve_damped(&g, &r, fits) else {
+                unsolved.push(row);
                 continue;
             };
             for (q, change) in used.into_iter().zip(change) {
@@ -170,6 +169,24 @@ impl<'a, T: Real> Block<'a, T> {
         self.sort();
         self.refresh();
         unsolved
+    }
+
+    /// How far new entries of each row may lie: the range of its weights and four times that range
+    /// on either side. The best table for given labels may be anywhere along directions that hardly
+    /// count.
+    fn bounds(&self) -> Vec<(f64, f64)> {
+        let (rows, cols) = (self.rows, self.problem.cols);
+        let mut bounds = vec![(f64::INFINITY, f64::NEG_INFINITY); rows];
+        for (at, weights) in self.weights.iter().enumerate() {
+            let inside = SIDE.min(cols - at / rows * SIDE);
+            let (low, high) = &mut bounds[at % rows];
+            for &w in &weights[..inside] {
+                (*low, *high) = (low.min(w.into()), high.max(w.into()));
+            }
+        }
+        // A row of one value has a range of rounding's size, not of 0.
+        let room = |low: f64, high: f64| 4.0 * (high - low).max(high.abs().max(low.abs()) * 1e-3);
+        bounds.iter().map(|&(low, high)| (low - room(low, high), high + room(low, high))).collect()
     }
 
     /// `G[p, q]`, the sum of `H[i, j]` over all `i` of label `p` and `j` of label `q`, of every row.
@@ -293,7 +310,8 @@ impl<'a, T: Real> Block<'a, T> {
         self.refresh();
     }
 
-    /// Gives inactive inputs the entry nearest to their weight, which costs nothing.
+    /// Gives inactive inputs the entry nearest to their weight. Their rows and columns are 0, so that
+    /// it costs nothing.
     pub(super) fn place_inactive(&mut self) {
         if self.problem.inactive == 0 {
             return;

@@ -83,6 +83,10 @@ fn settings_out_of_range_are_refused() {
     }
     let text = refused(LnqOptions { cycles: 0, ..LnqOptions::default() });
     assert!(text.contains("cycles = 0 is outside 1.."), "{text}");
+    for iterations in [1001, 4_611_686_018_427_387_904, usize::MAX] {
+        let text = refused(LnqOptions { iterations, ..LnqOptions::default() });
+        assert!(text.contains(&format!("iterations = {iterations} is outside 0..=1000")), "{text}");
+    }
     // Only tables, once: allowed.
     let one = run(&case, &LnqOptions { iterations: 0, ..LnqOptions::default() });
     assert_eq!(one.report.steps.len(), 3);

@@ -45,7 +45,7 @@ fn blocked_descent_gives_the_labels_of_plain_descent() {
                     let w = &case.values[row * cols..(row + 1) * cols];
                     let table = &start.tables[0].1[row << bits..(row + 1) << bits];
                     for _ in 0..3 {
-                        plain_cycle(&case.full(0), w, table, labels);
+                        plain_cycle(&case.solved(0), w, table, labels);
                     }
                 }
                 assert_eq!(descended(&case, &start, 3), plain, "{cols} inputs, {bits} bits");
@@ -58,7 +58,7 @@ fn blocked_descent_gives_the_labels_of_plain_descent() {
 fn every_label_is_the_best_of_all_candidates() {
     let case = case(9, 1, 24, 60, 1);
     let start = case.random_start(1, 2);
-    let (h, mut labels) = (case.full(0), start.codes.clone());
+    let (h, mut labels) = (case.solved(0), start.codes.clone());
     let table = &start.tables[0].1;
     let cost = |labels: &[u8]| {
         let q: Vec<f64> = labels.iter().map(|&l| f64::from(table[usize::from(l)])).collect();
