@@ -1,7 +1,6 @@
 //! Layers, Hessians and oracles. Nothing here uses the solver's own sums.
 
 mod bad;
-mod drift;
 mod gain;
 mod job;
 mod labels;
