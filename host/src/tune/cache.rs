@@ -47,7 +47,7 @@ impl TuneCache {
         Self::new().with_shipped_seeds()
     }
 
-    /// Adds what comes with the crate, as seeds. None is shipped yet, so this changes nothing today.
+    /// Adds what comes with the crate, as seeds: products of `gemv_bitplane` on an H100, checked.
     #[must_use]
     pub fn with_shipped_seeds(mut self) -> Self {
         for (name, text) in file::SHIPPED {

@@ -41,8 +41,8 @@
 //! fit anywhere: no feature, default limits. `matrix` in place of `baseline`, the default for tables
 //! and activations of f16 where [`Caps::has_matrices`], decodes the tile to f16 and multiplies it by
 //! cooperative matrices of 16 x 16 with sums of f32, in whatever order the device adds sixteen
-//! columns. **`matrix` has not run on any device yet**: its text is validated, its indices are tested
-//! on the CPU. It is for Vulkan: naga has no 16 x 8 matrices, which some devices list instead; on Metal
+//! columns. It has been proved on an H100 (`docs/matmul_h100.md` has its times); no test of CI runs it,
+//! for no software adapter has matrices. It is for Vulkan: naga has no 16 x 8 matrices, which some devices list instead; on Metal
 //! wgpu lists 8 x 8 only, so the MSL that naga writes is not used; HLSL is not written. Its workgroups
 //! are 2 or 4 lanes for each row (128 for 64 rows by default); knob `matrix` turns it off or insists
 //! on it. Source: "Any-Precision LLM", arXiv 2402.10517; the kernels are our own.
