@@ -167,6 +167,7 @@ pub(crate) fn caps(device: &wgpu::Device) -> Caps {
     let (features, limits, info) = (device.features(), device.limits(), device.adapter_info());
     let subgroups = features.contains(wgpu::Features::SUBGROUP);
     Caps {
+        vendor: info.vendor,
         f16: features.contains(wgpu::Features::SHADER_F16),
         subgroups,
         subgroup_min: if subgroups { info.subgroup_min_size } else { 0 },

@@ -9,9 +9,15 @@ struct Run {
     high: vec4<f32>,
 }
 
+alias Loaded = Run;
+
+fn unpack(run: Loaded) -> Run {
+    return run;
+}
+
 // Activations of columns `col` .. `col + 8` of one vector; 0 past the last column, whatever the
 // buffer holds there. Clamped and selected for the reason given in the f32 sibling.
-fn activations(vector: u32, col: u32) -> Run {
+fn load_run(vector: u32, col: u32) -> Loaded {
     return Run(four(vector * params.cols, col), four(vector * params.cols, col + 4u));
 }
 

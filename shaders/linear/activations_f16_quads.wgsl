@@ -8,8 +8,14 @@ struct Run {
     high: vec4<f32>,
 }
 
-fn activations(vector: u32, col: u32) -> Run {
-    let words = x[(vector * params.cols + col) / 8u];
+// A run as it is loaded: unpacked where it is used, it takes half the registers until then.
+alias Loaded = vec4<u32>;
+
+fn load_run(vector: u32, col: u32) -> Loaded {
+    return x[(vector * params.cols + col) / 8u];
+}
+
+fn unpack(words: Loaded) -> Run {
     return Run(
         vec4<f32>(unpack2x16float(words.x), unpack2x16float(words.y)),
         vec4<f32>(unpack2x16float(words.z), unpack2x16float(words.w)),

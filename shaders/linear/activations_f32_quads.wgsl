@@ -8,7 +8,13 @@ struct Run {
     high: vec4<f32>,
 }
 
-fn activations(vector: u32, col: u32) -> Run {
+alias Loaded = Run;
+
+fn unpack(run: Loaded) -> Run {
+    return run;
+}
+
+fn load_run(vector: u32, col: u32) -> Loaded {
     let at = (vector * params.cols + col) / 4u;
     return Run(x[at], x[at + 1u]);
 }

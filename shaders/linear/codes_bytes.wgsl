@@ -69,8 +69,14 @@ fn assemble(q: Planes) -> Codes {
 
 // Codes of weights 4k .. 4k + 3 of the word.
 fn quad(codes: Codes, k: u32) -> vec4<u32> {
-    let shift = 8u * (k & 3u) + 8u - BITS;
+    let at = 8u * (k & 3u) + 8u - BITS;
     let low = vec4<u32>(codes.x4, codes.x6, codes.x0, codes.x2);
     let high = vec4<u32>(codes.x5, codes.x7, codes.x1, codes.x3);
-    return (select(low, high, k >= 4u) >> vec4<u32>(shift)) & vec4<u32>(LEVELS - 1u);
+    let x = select(low, high, k >= 4u);
+    return vec4<u32>(
+        field(x.x, at, LEVELS - 1u),
+        field(x.y, at, LEVELS - 1u),
+        field(x.z, at, LEVELS - 1u),
+        field(x.w, at, LEVELS - 1u),
+    );
 }

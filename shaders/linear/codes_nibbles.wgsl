@@ -32,18 +32,24 @@ fn assemble(q: Planes) -> Codes {
 
 // Codes of weights 4k .. 4k + 3 of the word.
 fn quad(codes: Codes, k: u32) -> vec4<u32> {
-    let shift = 8u * (k & 3u) + 4u - BITS;
-    let even = select(codes.x0, codes.x1, k >= 4u) >> shift;
-    let odd = select(codes.x2, codes.x3, k >= 4u) >> shift;
-    return vec4<u32>(even, odd, even >> 4u, odd >> 4u) & vec4<u32>(LEVELS - 1u);
+    let at = 8u * (k & 3u) + 4u - BITS;
+    let even = select(codes.x0, codes.x1, k >= 4u);
+    let odd = select(codes.x2, codes.x3, k >= 4u);
+    return vec4<u32>(
+        field(even, at, LEVELS - 1u),
+        field(odd, at, LEVELS - 1u),
+        field(even, at + 4u, LEVELS - 1u),
+        field(odd, at + 4u, LEVELS - 1u),
+    );
 }
 
 // Codes of the pairs (4k + 2, 4k) and (4k + 3, 4k + 1) of the word, two codes in one number.
 fn pairs(codes: Codes, k: u32) -> vec2<u32> {
     let x = select(vec2<u32>(codes.x0, codes.x2), vec2<u32>(codes.x1, codes.x3), k >= 4u);
-    let shifted = x >> vec2<u32>(8u * (k & 3u));
+    let at = 8u * (k & 3u);
     if BITS == 4u {
-        return shifted & vec2<u32>(255u);
+        return vec2<u32>(field(x.x, at, 255u), field(x.y, at, 255u));
     }
+    let shifted = x >> vec2<u32>(at);
     return ((shifted >> vec2<u32>(2u)) & vec2<u32>(0x38u)) | ((shifted >> vec2<u32>(1u)) & vec2<u32>(7u));
 }

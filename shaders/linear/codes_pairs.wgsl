@@ -23,12 +23,19 @@ fn assemble(q: Planes) -> Codes {
 
 // Codes of weights 4k .. 4k + 3 of the word.
 fn quad(codes: Codes, k: u32) -> vec4<u32> {
-    let x = select(codes.low, codes.high, k >= 4u) >> (8u * (k & 3u));
-    return vec4<u32>(x >> 2u, x, x >> 6u, x >> 4u) & vec4<u32>(3u);
+    let x = select(codes.low, codes.high, k >= 4u);
+    let at = 8u * (k & 3u);
+    return vec4<u32>(
+        field(x, at + 2u, 3u),
+        field(x, at, 3u),
+        field(x, at + 6u, 3u),
+        field(x, at + 4u, 3u),
+    );
 }
 
 // Codes of the pairs (4k, 4k + 1) and (4k + 2, 4k + 3) of the word, two codes in one number.
 fn pairs(codes: Codes, k: u32) -> vec2<u32> {
-    let x = select(codes.low, codes.high, k >= 4u) >> (8u * (k & 3u));
-    return vec2<u32>(x, x >> 4u) & vec2<u32>(15u);
+    let x = select(codes.low, codes.high, k >= 4u);
+    let at = 8u * (k & 3u);
+    return vec2<u32>(field(x, at, 15u), field(x, at + 4u, 15u));
 }

@@ -10,9 +10,9 @@
 override WORKGROUP: u32 = 64u;
 
 // One run of a word for one vector; 0 for words at and past `end`, which may be another slice's.
-fn load_run(vector: u32, word: u32, run: u32, end: u32) -> Run {
+fn run_of_word(vector: u32, word: u32, run: u32, end: u32) -> Run {
     let safe = min(word, params.words - 1u);
-    let found = activations(vector, first_col(safe) + run * run_distance(safe));
+    let found = unpack(load_run(vector, first_col(safe) + run * run_distance(safe)));
     let inside = word < end;
     return Run(
         select(vec4<f32>(), matched(found.low), inside),
@@ -52,7 +52,7 @@ fn gemm_bitplane(
     var planes_ahead = fetch(row_words + min(word, params.words - 1u));
     var run_ahead: Run;
     if place < VECTORS {
-        run_ahead = load_run(vector, word, 0u, end);
+        run_ahead = run_of_word(vector, word, 0u, end);
     }
     load_tables(top, last, lane);
     workgroupBarrier();
@@ -71,7 +71,7 @@ fn gemm_bitplane(
                 word += RUNS;
             }
             if place < VECTORS {
-                run_ahead = load_run(vector, word, (run + 1u) & 3u, end);
+                run_ahead = run_of_word(vector, word, (run + 1u) & 3u, end);
             }
             sums = multiply(sums, lane);
             workgroupBarrier();

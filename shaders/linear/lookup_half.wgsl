@@ -2,6 +2,9 @@
 // banks, so 7 and 8 bits collide less. Needs f16 arithmetic and tables of f16; values are exact.
 // Siblings: lookup_single.wgsl, lookup_pair.wgsl, lookup_storage.wgsl.
 
+// log2 of an entry's bytes.
+const ENTRY_SHIFT: u32 = 1u;
+
 @group(0) @binding(2) var<storage, read> tables: array<vec2<f16>>;
 
 var<workgroup> table: array<f16, ROWS * LEVELS>;

@@ -3,6 +3,9 @@
 
 const PAIRS: u32 = LEVELS * LEVELS;
 
+// log2 of an entry's bytes.
+const ENTRY_SHIFT: u32 = 3u;
+
 var<workgroup> table: array<vec2<f32>, ROWS * PAIRS>;
 
 // Builds the pair tables of rows `row` .. `row + ROWS`; rows past `last` as in lookup_single.wgsl.

@@ -1,6 +1,9 @@
 // Tables of pairs of weights in workgroup memory as f16, for products in f16.
 // Needs f16 arithmetic and tables of f16. Goes with products_f16.wgsl.
 
+// log2 of an entry's bytes.
+const ENTRY_SHIFT: u32 = 2u;
+
 @group(0) @binding(2) var<storage, read> tables: array<f16>;
 
 const PAIRS: u32 = LEVELS * LEVELS;

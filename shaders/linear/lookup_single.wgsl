@@ -1,6 +1,9 @@
 // The tables of a workgroup's rows in workgroup memory as f32, one lookup a weight.
 // Siblings: lookup_half.wgsl, lookup_pair.wgsl, lookup_storage.wgsl.
 
+// log2 of an entry's bytes.
+const ENTRY_SHIFT: u32 = 2u;
+
 var<workgroup> table: array<f32, ROWS * LEVELS>;
 
 // Loads the tables of rows `row` .. `row + ROWS` of the piece. A row past `last` takes the last

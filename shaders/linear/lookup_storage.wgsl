@@ -2,6 +2,9 @@
 // tables that workgroup memory cannot hold.
 // Siblings: lookup_single.wgsl, lookup_half.wgsl, lookup_pair.wgsl.
 
+// log2 of an entry's bytes where the table is f32; f16 tables are read two entries a word.
+const ENTRY_SHIFT: u32 = 2u;
+
 var<private> first_table: u32;
 var<private> last_table: u32;
 

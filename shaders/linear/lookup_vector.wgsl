@@ -8,6 +8,9 @@ struct Weights {
     high: vec4<f32>,
 }
 
+// log2 of an entry's bytes.
+const ENTRY_SHIFT: u32 = 3u;
+
 var<workgroup> table: array<vec2<f32>, ROWS * LEVELS>;
 
 // Loads the tables of rows `row` .. `row + ROWS` of the piece. A row past `last` takes the last

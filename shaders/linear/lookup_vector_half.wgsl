@@ -1,6 +1,9 @@
 // Given tables of pairs of weights in workgroup memory as f16: one bank a lookup. Needs f16
 // arithmetic and tables of f16; values are exact. Sibling: lookup_vector.wgsl.
 
+// log2 of an entry's bytes.
+const ENTRY_SHIFT: u32 = 2u;
+
 @group(0) @binding(2) var<storage, read> tables: array<vec2<f16>>;
 
 // Eight neighbouring columns.

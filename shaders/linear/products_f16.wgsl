@@ -29,7 +29,9 @@ fn matched(x: vec4<f16>) -> vec4<f16> {
     return x.zxwy;
 }
 
-fn load_activations(word: u32) -> Activations {
+alias LoadedActivations = Activations;
+
+fn load_activations(word: u32) -> LoadedActivations {
     let at = first_col(word) / 8u;
     let run = run_distance(word) / 8u;
     let a = x[at];
@@ -55,7 +57,12 @@ fn add_four(sum: vec2<f16>, r: u32, codes: Codes, k: u32, x: vec4<f16>) -> vec2<
     return fma(table[r * PAIRS + at.y], x.zw, first);
 }
 
-fn word_product(r: u32, planes: Planes, x: Activations) -> f32 {
+fn unpack_activations(x: LoadedActivations) -> Activations {
+    return x;
+}
+
+// Adds the product of row `r` of the workgroup.
+fn add_word(row_sum: f32, r: u32, planes: Planes, x: Activations) -> f32 {
     let codes = assemble(planes);
     var low = add_four(vec2<f16>(), r, codes, 0u, x.x0);
     low = add_four(low, r, codes, 1u, x.x1);
@@ -65,5 +72,5 @@ fn word_product(r: u32, planes: Planes, x: Activations) -> f32 {
     high = add_four(high, r, codes, 5u, x.x5);
     high = add_four(high, r, codes, 6u, x.x6);
     high = add_four(high, r, codes, 7u, x.x7);
-    return (f32(low.x) + f32(low.y)) + (f32(high.x) + f32(high.y));
+    return row_sum + ((f32(low.x) + f32(low.y)) + (f32(high.x) + f32(high.y)));
 }

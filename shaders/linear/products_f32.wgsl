@@ -13,13 +13,29 @@ struct Activations {
     x7: vec4<f32>,
 }
 
-fn load_activations(word: u32) -> Activations {
+struct LoadedActivations {
+    a: Loaded,
+    b: Loaded,
+    c: Loaded,
+    d: Loaded,
+}
+
+fn load_activations(word: u32) -> LoadedActivations {
     let col = first_col(word);
     let run = run_distance(word);
-    let a = activations(0u, col);
-    let b = activations(0u, col + run);
-    let c = activations(0u, col + 2u * run);
-    let d = activations(0u, col + 3u * run);
+    return LoadedActivations(
+        load_run(0u, col),
+        load_run(0u, col + run),
+        load_run(0u, col + 2u * run),
+        load_run(0u, col + 3u * run),
+    );
+}
+
+fn unpack_activations(x: LoadedActivations) -> Activations {
+    let a = unpack(x.a);
+    let b = unpack(x.b);
+    let c = unpack(x.c);
+    let d = unpack(x.d);
     return Activations(
         matched(a.low),
         matched(a.high),
@@ -32,9 +48,10 @@ fn load_activations(word: u32) -> Activations {
     );
 }
 
-fn word_product(r: u32, planes: Planes, x: Activations) -> f32 {
+// Adds the product of row `r` of the workgroup.
+fn add_word(row_sum: f32, r: u32, planes: Planes, x: Activations) -> f32 {
     let codes = assemble(planes);
-    var sum = add_products(0.0, values(r, codes, 0u), x.x0);
+    var sum = add_products(row_sum, values(r, codes, 0u), x.x0);
     sum = add_products(sum, values(r, codes, 1u), x.x1);
     sum = add_products(sum, values(r, codes, 2u), x.x2);
     sum = add_products(sum, values(r, codes, 3u), x.x3);

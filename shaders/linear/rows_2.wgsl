@@ -1,8 +1,8 @@
-// Two rows and one vector, written out. Siblings: rows_loop.wgsl, rows_4.wgsl, rows_8.wgsl, rows_batch.wgsl.
+// Two rows and one vector, written out. Siblings: rows_loop.wgsl, rows_4.wgsl, rows_8.wgsl, rows_batch_loop.wgsl.
 
 // What a lane needs of one word: its planes in every row, and its activations once.
 struct Operands {
-    x: Activations,
+    x: LoadedActivations,
     row0: Planes,
     row1: Planes,
 }
@@ -16,6 +16,7 @@ fn load_operands(first: u32, last: u32, word: u32) -> Operands {
 }
 
 fn accumulate(operands: Operands, sums: ptr<function, array<f32, SUMS>>) {
-    (*sums)[0] += word_product(0u, operands.row0, operands.x);
-    (*sums)[1] += word_product(1u, operands.row1, operands.x);
+    let x = unpack_activations(operands.x);
+    (*sums)[0] = add_word((*sums)[0], 0u, operands.row0, x);
+    (*sums)[1] = add_word((*sums)[1], 1u, operands.row1, x);
 }

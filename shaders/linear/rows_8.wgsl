@@ -1,8 +1,8 @@
-// Eight rows and one vector, written out. Siblings: rows_loop.wgsl, rows_2.wgsl, rows_4.wgsl, rows_batch.wgsl.
+// Eight rows and one vector, written out. Siblings: rows_loop.wgsl, rows_2.wgsl, rows_4.wgsl, rows_batch_loop.wgsl.
 
 // What a lane needs of one word: its planes in every row, and its activations once.
 struct Operands {
-    x: Activations,
+    x: LoadedActivations,
     row0: Planes,
     row1: Planes,
     row2: Planes,
@@ -28,12 +28,13 @@ fn load_operands(first: u32, last: u32, word: u32) -> Operands {
 }
 
 fn accumulate(operands: Operands, sums: ptr<function, array<f32, SUMS>>) {
-    (*sums)[0] += word_product(0u, operands.row0, operands.x);
-    (*sums)[1] += word_product(1u, operands.row1, operands.x);
-    (*sums)[2] += word_product(2u, operands.row2, operands.x);
-    (*sums)[3] += word_product(3u, operands.row3, operands.x);
-    (*sums)[4] += word_product(4u, operands.row4, operands.x);
-    (*sums)[5] += word_product(5u, operands.row5, operands.x);
-    (*sums)[6] += word_product(6u, operands.row6, operands.x);
-    (*sums)[7] += word_product(7u, operands.row7, operands.x);
+    let x = unpack_activations(operands.x);
+    (*sums)[0] = add_word((*sums)[0], 0u, operands.row0, x);
+    (*sums)[1] = add_word((*sums)[1], 1u, operands.row1, x);
+    (*sums)[2] = add_word((*sums)[2], 2u, operands.row2, x);
+    (*sums)[3] = add_word((*sums)[3], 3u, operands.row3, x);
+    (*sums)[4] = add_word((*sums)[4], 4u, operands.row4, x);
+    (*sums)[5] = add_word((*sums)[5], 5u, operands.row5, x);
+    (*sums)[6] = add_word((*sums)[6], 6u, operands.row6, x);
+    (*sums)[7] = add_word((*sums)[7], 7u, operands.row7, x);
 }

@@ -29,7 +29,7 @@ fn accumulate(operands: Operands, sums: ptr<function, array<f32, SUMS>>) {
     let run = 2u * run_distance(own.word);
     var word_sums = array<f32, SUMS>();
     for (var k = 0u; k < 8u; k += 1u) {
-        let x = activations(0u, col + k / 2u * run + k % 2u * 8u);
+        let x = unpack(load_run(0u, col + k / 2u * run + k % 2u * 8u));
         for (var r = 0u; r < ROWS; r += 1u) {
             let weights = values(r, codes[r], k);
             let low = add_products(word_sums[r], weights.low, x.low);

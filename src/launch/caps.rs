@@ -42,6 +42,9 @@ impl MatrixShape {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Caps {
+    /// The vendor's PCI number, 0 when unknown. It chooses between forms that compute the same:
+    /// what one vendor's compiler gains by costs another's time.
+    pub vendor: u32,
     /// Shaders may use f16 arithmetic.
     pub f16: bool,
     /// Shaders may use subgroup operations.
@@ -73,6 +76,7 @@ impl Caps {
     /// WebGPU's default limits and no feature: what every conforming device offers.
     pub const fn webgpu() -> Self {
         Self {
+            vendor: 0,
             f16: false,
             subgroups: false,
             subgroup_min: 0,
@@ -97,6 +101,9 @@ impl Caps {
             && self.subgroups
             && (self.subgroup_min, self.subgroup_max) == (lanes, lanes)
     }
+
+    /// NVIDIA's number among PCI vendors.
+    pub const NVIDIA: u32 = 0x10de;
 
     /// Lanes of the subgroups that kernels with cooperative matrices are made for.
     pub const MATRIX_LANES: u32 = 32;

@@ -35,16 +35,16 @@ pub(super) struct Kernel {
 }
 
 impl Frame {
-    /// What the knobs say, or 64 lanes and `rows` rows.
+    /// What the knobs say, or `shape`.
     pub(super) fn new(
         kernel: &str,
         layout: &BitplaneLayout,
         batch: u32,
-        rows: u32,
+        shape: Shape,
         caps: &Caps,
         knobs: &Knobs,
     ) -> Result<Self> {
-        let shape = Shape::new(kernel, caps, knobs, rows)?;
+        let shape = shape.or(kernel, caps, knobs, &[2, 4, 8])?;
         let (slices, slice_words) = slices(kernel, layout, knobs)?;
         let default = if caps.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
         Ok(Self {
@@ -104,6 +104,7 @@ impl Frame {
         let mut shader = self.shape.shader(kernel.name, kernel.bits, kernel.parts);
         let preamble = &mut shader.preamble;
         let _ = writeln!(preamble, "const SUMS: u32 = {}u;", self.sums());
+        let _ = writeln!(preamble, "const SLICES: u32 = {}u;", self.slices);
         if self.batch > 1 || self.slices > 1 {
             let _ = writeln!(preamble, "const BATCH: u32 = {}u;", self.batch);
         }
@@ -147,7 +148,10 @@ impl Frame {
             (1, true, 4) => part!("linear/rows_4.wgsl"),
             (1, true, 8) => part!("linear/rows_8.wgsl"),
             (1, ..) => part!("linear/rows_loop.wgsl"),
-            _ => part!("linear/rows_batch.wgsl"),
+            (_, true, 2) => part!("linear/rows_batch_2.wgsl"),
+            (_, true, 4) => part!("linear/rows_batch_4.wgsl"),
+            (_, true, 8) => part!("linear/rows_batch_8.wgsl"),
+            _ => part!("linear/rows_batch_loop.wgsl"),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{GemvBitplane, NAME};
 use crate::launch::{Caps, Knobs, Lookup, Masks, Part, Reduce, part};
 use crate::linear::bitplane::{
-    activation_part, check_lookup, code_parts, count, lookup_bytes, lookup_parts,
+    Shape, activation_part, check_lookup, code_parts, count, lookup_bytes, lookup_parts,
 };
 use crate::linear::gemv::{Frame, Kernel};
 use crate::linear::product::Form;
@@ -22,12 +22,13 @@ pub(super) struct Choice {
 impl Choice {
     pub(super) fn new(spec: &GemvBitplane, caps: &Caps, knobs: &Knobs) -> Result<Self> {
         let batch = count("batch", spec.batch)?;
-        let rows = if batch > 1 || spec.bits <= 3 { 4 } else { 2 };
+        let masks = if caps.vendor == Caps::NVIDIA { Masks::Hidden } else { Masks::Constant };
+        let shape = shape(spec.bits, batch);
         let choice = Self {
-            frame: Frame::new(NAME, &spec.layout, batch, rows, caps, knobs)?,
+            frame: Frame::new(NAME, &spec.layout, batch, shape, caps, knobs)?,
             lookup: lookup(spec, caps, knobs)?,
             arithmetic: spec.arithmetic,
-            masks: knobs.masks.unwrap_or(Masks::Constant),
+            masks: knobs.masks.unwrap_or(masks),
         };
         choice.frame.check_reduce(NAME, caps)?;
         Ok(choice)
@@ -86,15 +87,26 @@ impl Choice {
             parts.extend(lookup_parts(self.lookup, &spec.layout));
             parts.push(activation_part(spec.activation, spec.layout.cols()));
             parts.push(part!("lib/products.wgsl"));
-            if spec.batch == 1 {
-                parts.push(part!("linear/products_f32.wgsl"));
-            }
+            parts.push(match spec.batch {
+                1 => part!("linear/products_f32.wgsl"),
+                _ => part!("linear/products_batch.wgsl"),
+            });
         }
         parts.push(self.frame.rows_part());
         parts.extend(self.frame.output_parts(spec.activation));
         parts.push(part!("linear/gemv_bitplane.wgsl"));
         parts
     }
+}
+
+/// The lanes and rows of a workgroup that were fastest on an H100, or near it on every shape.
+fn shape(bits: u8, batch: u32) -> Shape {
+    let (workgroup, rows) = match (batch, bits) {
+        (1, 3) | (2..=3, ..=6) | (4, 5..=6) => (64, 4),
+        (4.., ..=4) => (32, 4),
+        _ => (64, 2),
+    };
+    Shape { workgroup, rows }
 }
 
 fn lookup(spec: &GemvBitplane, caps: &Caps, knobs: &Knobs) -> Result<Lookup> {

@@ -3,13 +3,15 @@
 use super::{GemvVector, NAME};
 use crate::launch::{Caps, Knobs, Lookup, Masks, Part, Reduce, part};
 use crate::linear::TableElement;
-use crate::linear::bitplane::{code_parts, table_part, whole_or_cut};
+use crate::linear::bitplane::{Shape, code_parts, table_part, whole_or_cut};
 use crate::linear::gemv::{Frame, Kernel};
 use crate::linear::product::Form;
 use crate::{Error, Result};
 
 /// Columns whose codes share a word.
 const WORD_COLS: usize = 64;
+
+const SHAPE: Shape = Shape { workgroup: 64, rows: 4 };
 
 /// Everything that was left open, decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,7 @@ impl Choice {
         // Written out, a word's 64 columns make a large shader.
         let knobs = &Knobs { unroll: Some(knobs.unroll.unwrap_or(false)), ..*knobs };
         let choice = Self {
-            frame: Frame::new(NAME, spec.layout.planes(), 1, 4, caps, knobs)?,
+            frame: Frame::new(NAME, spec.layout.planes(), 1, SHAPE, caps, knobs)?,
             half: half(spec, knobs)?,
             masks: knobs.masks.unwrap_or(Masks::Constant),
         };

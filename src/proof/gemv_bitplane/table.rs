@@ -152,6 +152,16 @@ fn batch_cases() -> Vec<GemvCase> {
         all.push(GemvCase { batch: 8, bits: 5, rows: 21, knobs, ..DEFAULT });
         all.push(GemvCase { batch: 5, bits: 2, rows: 21, knobs, activation: F16, ..DEFAULT });
     }
+    // Rows written out and as a loop, with masks of either kind.
+    for (rows, bits) in [(2, 7), (4, 4), (8, 3)] {
+        for (unroll, masks) in
+            [(true, Masks::Hidden), (false, Masks::Hidden), (false, Masks::Constant)]
+        {
+            let (unroll, masks) = (Some(unroll), Some(masks));
+            let knobs = Knobs { rows: Some(rows), unroll, masks, ..Knobs::DEFAULT };
+            all.push(GemvCase { batch: 6, bits, rows: 11, cols: 1120, knobs, ..DEFAULT });
+        }
+    }
     let squeeze = Squeeze::Binding(140_000);
     all.push(GemvCase { batch: 3, rows: 411, cols: 70, squeeze, bias: true, ..DEFAULT });
     for input in [Input::Outliers, Input::Cancelling, Input::NaN, Input::Infinite] {

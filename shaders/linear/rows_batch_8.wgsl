@@ -1,0 +1,69 @@
+// Eight rows and BATCH vectors, rows written out.
+// Siblings: rows_batch_2.wgsl, rows_batch_4.wgsl, rows_batch_loop.wgsl.
+
+// What a lane needs of one word: its planes in every row.
+struct Operands {
+    word: u32,
+    row0: Planes,
+    row1: Planes,
+    row2: Planes,
+    row3: Planes,
+    row4: Planes,
+    row5: Planes,
+    row6: Planes,
+    row7: Planes,
+}
+
+struct RowCodes {
+    row0: Codes,
+    row1: Codes,
+    row2: Codes,
+    row3: Codes,
+    row4: Codes,
+    row5: Codes,
+    row6: Codes,
+    row7: Codes,
+}
+
+fn load_operands(first: u32, last: u32, word: u32) -> Operands {
+    return Operands(
+        word,
+        fetch_row(first, last, word),
+        fetch_row(first + 1u, last, word),
+        fetch_row(first + 2u, last, word),
+        fetch_row(first + 3u, last, word),
+        fetch_row(first + 4u, last, word),
+        fetch_row(first + 5u, last, word),
+        fetch_row(first + 6u, last, word),
+        fetch_row(first + 7u, last, word),
+    );
+}
+
+fn accumulate(operands: Operands, sums: ptr<function, array<f32, SUMS>>) {
+    let codes = RowCodes(
+        assemble(operands.row0),
+        assemble(operands.row1),
+        assemble(operands.row2),
+        assemble(operands.row3),
+        assemble(operands.row4),
+        assemble(operands.row5),
+        assemble(operands.row6),
+        assemble(operands.row7),
+    );
+    add_rows(codes, operands.word, 0u, sums);
+    add_rows(codes, operands.word, 1u, sums);
+    add_rows(codes, operands.word, 2u, sums);
+    add_rows(codes, operands.word, 3u, sums);
+}
+
+fn add_rows(codes: RowCodes, word: u32, run: u32, sums: ptr<function, array<f32, SUMS>>) {
+    let x = load_vectors(word, run);
+    add_run(0u, codes.row0, run, x, sums);
+    add_run(1u, codes.row1, run, x, sums);
+    add_run(2u, codes.row2, run, x, sums);
+    add_run(3u, codes.row3, run, x, sums);
+    add_run(4u, codes.row4, run, x, sums);
+    add_run(5u, codes.row5, run, x, sums);
+    add_run(6u, codes.row6, run, x, sums);
+    add_run(7u, codes.row7, run, x, sums);
+}
