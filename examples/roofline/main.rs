@@ -114,7 +114,8 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
             rows = tune::merged(rows);
         }
         let beside = (cli.published || published.fits(&ctx.info().name)).then_some(&published);
-        let cache = cli.tune.then_some(&mut cache);
+        let file = cli.save_cache.as_deref();
+        let cache = cli.tune.then_some(tune::Found { cache: &mut cache, file });
         let (device, tuned) = measured(&ctx, adapter, extent, rows, cache, beside)?;
         if !tuned.is_empty() {
             println!("{}", tune::text(&tuned));
@@ -140,7 +141,6 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
         println!("picture    {}", path.display());
     }
     if let Some(path) = &cli.save_cache {
-        tune::save(path, &cache).with_context(|| format!("cannot save {}", path.display()))?;
         println!("tuned      {}", path.display());
     }
     if let (Some(old), Some(path)) = (old, &cli.compare) {
@@ -156,17 +156,17 @@ fn measured(
     adapter: &wgpu::Adapter,
     extent: Extent,
     mut rows: Vec<Row>,
-    cache: Option<&mut TuneCache>,
+    found: Option<tune::Found<'_>>,
     published: Option<&Published>,
 ) -> Result<(Device, Vec<tune::Line>)> {
-    let turns = if cache.is_some() { 3 } else { 2 };
+    let turns = if found.is_some() { 3 } else { 2 };
     let bar = bench::progress(turns * rows.len() as u64 + 2);
     let run = || -> Result<_> {
         let mut bench = Bench::new(ctx, adapter, extent, &rows, &bar, published)?;
         let mut device = bench.streams()?;
         let mut tuned = Vec::new();
-        if let Some(cache) = cache {
-            tuned = tune::rows(&bench, &rows, &mut device, cache)?;
+        if let Some(found) = found {
+            tuned = tune::rows(&bench, &rows, &mut device, found)?;
             rows = tuned.iter().map(tune::Line::row).collect();
         }
         bench.rows(&rows, &mut device)?;

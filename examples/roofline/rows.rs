@@ -20,34 +20,32 @@ struct Product {
     batches: &'static [usize],
     /// Activations of f32 too.
     single: bool,
-    /// Products in f16 too, where the device has them, at the widths where they are faster.
-    half: bool,
     /// What each choice of the kernel costs.
     forms: bool,
 }
 
 const fn product(rows: usize, cols: usize) -> Product {
-    Product { rows, cols, batches: &[], single: false, half: false, forms: false }
+    Product { rows, cols, batches: &[], single: false, forms: false }
 }
 
 /// Linear layers of 7B to 70B models.
 const PRODUCTS: [Product; 8] = [
     Product { single: true, ..product(4096, 4096) },
     product(12288, 4096),
-    Product { half: true, ..product(22016, 4096) },
+    Product { ..product(22016, 4096) },
     product(4096, 11008),
-    Product { batches: &[2, 4, 8], single: true, half: true, forms: true, ..product(8192, 8192) },
-    Product { half: true, forms: true, ..product(28672, 8192) },
+    Product { batches: &[2, 4, 8], single: true, forms: true, ..product(8192, 8192) },
+    Product { forms: true, ..product(28672, 8192) },
     product(14336, 4096),
     product(4096, 14336),
 ];
 const QUICK_PRODUCTS: [Product; 2] = [
     product(4096, 4096),
-    Product { batches: &[8], single: true, half: true, forms: true, ..product(8192, 8192) },
+    Product { batches: &[8], single: true, forms: true, ..product(8192, 8192) },
 ];
 /// Small enough for a CPU that plays a GPU.
 const SOFTWARE_PRODUCTS: [Product; 2] = [
-    Product { batches: &[8], single: true, half: true, forms: true, ..product(1024, 1024) },
+    Product { batches: &[8], single: true, forms: true, ..product(1024, 1024) },
     product(512, 2048),
 ];
 
@@ -213,7 +211,7 @@ pub(crate) fn all(
 
 /// Rows of one layer with the kernel's own choices.
 fn products(caps: &Caps, extent: Extent, product: &Product) -> Result<Vec<Row>> {
-    let &Product { rows, cols, batches, single, half, .. } = product;
+    let &Product { rows, cols, batches, single, .. } = product;
     let layout = layout(rows, cols, caps)?;
     let new =
         |bits, activation| GemvBitplane { activation, ..GemvBitplane::new(layout.clone(), bits) };
@@ -228,7 +226,7 @@ fn products(caps: &Caps, extent: Extent, product: &Product) -> Result<Vec<Row>> 
             all.push(row(spec, format!("{bits} bits f16, {batch} vectors")));
         }
     }
-    for bits in extent.among(&HALF_BITS).filter(|_| half && caps.f16) {
+    for bits in extent.among(&HALF_BITS).filter(|_| caps.f16) {
         let spec = GemvBitplane { arithmetic: Arithmetic::F16, ..new(bits, Activation::F16) };
         all.push(row(spec, format!("{bits} bits f16, f16 products")));
     }
@@ -248,7 +246,8 @@ fn forms_of(caps: &Caps, extent: Extent, product: &Product) -> Result<Vec<Row>> 
     choices.extend(reduce.map(|reduce| Knobs { reduce: Some(reduce), ..base }));
     choices.extend(lookup.map(|lookup| Knobs { lookup: Some(lookup), ..base }));
     choices.push(Knobs { unroll: Some(false), ..base });
-    choices.push(Knobs { masks: Some(Masks::Hidden), ..base });
+    choices
+        .extend([Masks::Constant, Masks::Hidden].map(|masks| Knobs { masks: Some(masks), ..base }));
     let mut all = Vec::new();
     for default in products(caps, Extent { quick: false, ..extent }, product)? {
         let Work::Gemv(spec) = &default.work else { continue };

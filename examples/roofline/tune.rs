@@ -30,7 +30,14 @@ pub(crate) fn merged(rows: Vec<Row>) -> Vec<Row> {
     merged
 }
 
-/// Tunes every row, remembers the outcome in `cache` and gives the rows with the fastest knobs.
+/// Where outcomes are kept.
+pub(crate) struct Found<'a> {
+    pub(crate) cache: &'a mut TuneCache,
+    /// Added to after every row, so that what was found outlives a run that is stopped.
+    pub(crate) file: Option<&'a Path>,
+}
+
+/// Tunes every row, remembers the outcomes and gives the rows with the fastest knobs.
 /// What was measured without bounds checks counts for contexts without them only.
 ///
 /// Rows that cannot be tuned end up among the device's failures.
@@ -38,7 +45,7 @@ pub(crate) fn rows(
     bench: &Bench<'_>,
     rows: &[Row],
     device: &mut Device,
-    cache: &mut TuneCache,
+    found: Found<'_>,
 ) -> Result<Vec<Line>> {
     let (extent, bar) = (bench.extent, bench.bar);
     let mut lines = Vec::new();
@@ -56,9 +63,13 @@ pub(crate) fn rows(
         let watch = |done, of| bar.set_message(format!("tuning {name}, {done} of {of}"));
         let spec = row.work.spec();
         let tuned = on.tune_with(spec, &options, watch).and_then(|tuned| {
-            cache.remember(on, spec, &tuned)?;
+            found.cache.remember(on, spec, &tuned)?;
             Ok(tuned)
         });
+        if let (Ok(_), Some(path)) = (&tuned, found.file) {
+            let saved = save(path, found.cache);
+            saved.with_context(|| format!("cannot save {}", path.display()))?;
+        }
         match tuned {
             Ok(tuned) => {
                 let row = Row { knobs: tuned.knobs, ..row.clone() };

@@ -45,11 +45,14 @@ fn quad(codes: Codes, k: u32) -> vec4<u32> {
 
 // Codes of the pairs (4k + 2, 4k) and (4k + 3, 4k + 1) of the word, two codes in one number.
 fn pairs(codes: Codes, k: u32) -> vec2<u32> {
-    let x = select(vec2<u32>(codes.x0, codes.x2), vec2<u32>(codes.x1, codes.x3), k >= 4u);
-    let at = 8u * (k & 3u);
-    if BITS == 4u {
-        return vec2<u32>(field(x.x, at, 255u), field(x.y, at, 255u));
+    var even = select(codes.x0, codes.x1, k >= 4u);
+    var odd = select(codes.x2, codes.x3, k >= 4u);
+    let levels = LEVELS * LEVELS - 1u;
+    if BITS == 3u {
+        // Codes of three bits move together, once for the four pairs of a word.
+        even = pick(0x38383838u, even >> 2u, even >> 1u);
+        odd = pick(0x38383838u, odd >> 2u, odd >> 1u);
     }
-    let shifted = x >> vec2<u32>(at);
-    return ((shifted >> vec2<u32>(2u)) & vec2<u32>(0x38u)) | ((shifted >> vec2<u32>(1u)) & vec2<u32>(7u));
+    let at = 8u * (k & 3u);
+    return vec2<u32>(field(even, at, levels), field(odd, at, levels));
 }

@@ -58,6 +58,20 @@ pub(super) fn cases() -> Vec<MatmulCase> {
         let squeeze = Squeeze::Binding(50_000);
         all.push(MatmulCase { route, rows: 411, cols, activation, squeeze, ..DEFAULT });
     }
+    // Parts: of eight vectors, with a rest of several and of one, sliced, of several launches; and
+    // of as many as a binding takes.
+    let even = MatmulCase { rows: 128, cols: 128, ..DEFAULT };
+    for (batch, activation, slices) in [(20, F16, None), (17, F32, None), (30, F32, Some(3))] {
+        let route = Some(Route::Gemv);
+        all.push(MatmulCase { batch, activation, route, slices, ..even });
+    }
+    for (route, slices) in
+        [(Route::Gemv, None), (Route::Gemm, None), (Route::Gemm, Some(2)), (Route::Dense, None)]
+    {
+        let (squeeze, route) = (Squeeze::Binding(50_000), Some(route));
+        let rows = if slices.is_some() { 128 } else { 640 };
+        all.push(MatmulCase { batch: 130, rows, squeeze, route, slices, ..even });
+    }
     // Slices are left aside where there are none.
     for route in [Route::Gemv, Route::Gemm, Route::Dense] {
         all.push(MatmulCase { batch: 5, route: Some(route), slices: Some(2), ..DEFAULT });

@@ -4,7 +4,7 @@ use crate::{Wanted, assert_kind, noop, refused, sparse_widths};
 use fewbytes::launch::{Lookup, Route};
 use fewbytes::linear::gemm::Block;
 use fewbytes::linear::{
-    Activation, BitplaneLayout, Gemm, GemmBitplane, MatmulBitplane, TableElement,
+    Activation, BitplaneLayout, BitplaneShape, Gemm, GemmBitplane, MatmulBitplane, TableElement,
 };
 use fewbytes::{Caps, Error, Knobs, Spec as _};
 use fewbytes_wgpu::ops::gemm::{self, Tensors};
@@ -212,6 +212,7 @@ fn routes_are_chosen_by_vectors_and_by_what_fits_and_say_what_scratch_they_want(
     for (batch, route, scratch) in [
         (1, Route::Gemv, 0),
         (8, Route::Gemv, 0),
+        // Eight vectors of 6 f32 do not end at a multiple of 256 bytes.
         (9, Route::Gemm, 0),
         (256, Route::Gemm, 0),
         // 6 x 64 weights of f16.
@@ -224,8 +225,25 @@ fn routes_are_chosen_by_vectors_and_by_what_fits_and_say_what_scratch_they_want(
     let by = |route| Knobs { route: Some(route), ..BASE };
     let error = refused(spec(9).launches(&caps, &by(Route::Gemv)), &["by gemv_bitplane", "0..=8"]);
     assert_kind!(error, Error::Range { .. });
-    let error = refused(spec(9).launches(&small, &by(Route::Dense)), &["dst", "768", "767"]);
+    let error = refused(spec(2).launches(&small, &by(Route::Dense)), &["dst", "768", "767"]);
     assert_kind!(error, Error::BindingTooLarge { .. });
+    let error = refused(spec(3).launches(&small, &BASE), &["bytes of x", "0..=767", "768"]);
+    assert_kind!(error, Error::Range { .. });
+    // What has to move does not depend on the parts either.
+    let shape = BitplaneShape { rows: 64, cols: 64, seed_bits: 4, parent_bits: 4 };
+    let even = BitplaneLayout::for_shape(shape, &[4], TableElement::F16, true, 4, &caps).unwrap();
+    let parts = MatmulBitplane::new(even, 4, 20);
+    assert_eq!(parts.route(&caps, &BASE), Route::Gemv);
+    assert_eq!(parts.launches(&caps, &BASE).unwrap().len(), 3);
+    for caps in [&caps, &Caps { max_binding_bytes: 20 * 64 * 4 - 1, ..caps.clone() }] {
+        for route in [Route::Gemv, Route::Gemm] {
+            let launches = parts.launches(caps, &by(route)).unwrap();
+            let traffic: fewbytes::launch::Traffic = launches.iter().map(|l| l.traffic()).sum();
+            let (weights, x) = (4 * 64 * 8 + 64 * 32 + 4 * 64, 20 * 64 * 4);
+            assert_eq!(traffic.read_bytes, weights + x, "{route:?}, {} launches", launches.len());
+            assert_eq!((traffic.write_bytes, traffic.flops), (20 * 64 * 4, 2 * 20 * 64 * 64));
+        }
+    }
     for route in [Route::Gemv, Route::Gemm, Route::Dense] {
         let wrong = MatmulBitplane { bits: 5, ..spec(3) };
         refused(wrong.launches(&caps, &by(route)), &["width 5"]);

@@ -31,7 +31,11 @@ impl Spec for Routes {
 }
 
 fn matmul(batch: usize, caps: &Caps) -> MatmulBitplane {
-    let shape = BitplaneShape { rows: 64, cols: 96, seed_bits: 2, parent_bits: 8 };
+    of_rows(64, batch, caps)
+}
+
+fn of_rows(rows: usize, batch: usize, caps: &Caps) -> MatmulBitplane {
+    let shape = BitplaneShape { rows, cols: 96, seed_bits: 2, parent_bits: 8 };
     let layout = BitplaneLayout::for_shape(shape, &[4], TableElement::F16, true, 8, caps).unwrap();
     MatmulBitplane::new(layout, 4, batch)
 }
@@ -47,23 +51,27 @@ fn every_route_is_timed_and_the_fastest_is_remembered() {
     let mut cache = TuneCache::new();
     cache.remember(&ctx, &spec, &tuned).unwrap();
     assert_eq!(cache.knobs(&ctx, &spec), tuned.knobs);
-    // More vectors than one route takes: it is refused, the others are timed.
-    let spec = Routes(matmul(12, ctx.caps()));
-    let tuned = ctx.tune_with(&spec, &super::timing::hasty(), |_, _| ()).unwrap();
-    let timed: Vec<_> = tuned.tried.iter().map(|trial| trial.timing().is_some()).collect();
-    assert_eq!(timed, [false, true, true]);
-    assert_ne!(tuned.knobs.route, Some(Route::Gemv));
+    // Vectors that one route cannot split: it is refused, the others are timed.
+    for (rows, gemv) in [(64, true), (63, false)] {
+        let spec = Routes(of_rows(rows, 12, ctx.caps()));
+        let tuned = ctx.tune_with(&spec, &super::timing::hasty(), |_, _| ()).unwrap();
+        let timed: Vec<_> = tuned.tried.iter().map(|trial| trial.timing().is_some()).collect();
+        assert_eq!(timed, [gemv, true, true]);
+        assert!(gemv || tuned.knobs.route != Some(Route::Gemv));
+    }
 }
 
 #[test]
 fn candidates_name_every_route_that_takes_the_vectors() {
     let caps = Caps::webgpu();
-    for (batch, routes) in [(5, &ROUTES[..]), (9, &ROUTES[1..])] {
-        let candidates = matmul(batch, &caps).candidates(&caps);
+    for (rows, batch, routes) in
+        [(64, 5, &ROUTES[..]), (64, 9, &ROUTES), (63, 9, &ROUTES[1..]), (64, 65, &ROUTES[1..])]
+    {
+        let candidates = of_rows(rows, batch, &caps).candidates(&caps);
         assert_eq!(candidates[0], Knobs::DEFAULT);
         for route in ROUTES {
             let named = candidates.iter().any(|knobs| knobs.route == Some(route));
-            assert_eq!(named, routes.contains(&route), "{route:?} for {batch}");
+            assert_eq!(named, routes.contains(&route), "{route:?} for {rows} and {batch}");
         }
     }
 }
