@@ -16,7 +16,9 @@ use fewbytes::linear::{
 /// Width of the any-precision weights.
 const BITS: u8 = 4;
 const SHAPES: [(usize, usize); 2] = [(4096, 4096), (14336, 4096)];
-const BATCHES: [usize; 4] = [16, 64, 256, 1024];
+const BATCHES: [usize; 5] = [16, 32, 64, 256, 1024];
+/// The most vectors for which several products of eight stand beside the others.
+const IN_EIGHTS: usize = 64;
 /// Inputs of a panel of LNQ, the host's default.
 const PANEL: usize = 512;
 /// Small enough for a CPU that plays a GPU.
@@ -31,14 +33,15 @@ pub(crate) fn rows(caps: &Caps, extent: Extent) -> Result<Vec<Row>> {
     };
     let batches = match (extent.software, extent.quick) {
         (true, _) => &BATCHES[..1],
-        (false, true) => &BATCHES[1..3],
+        (false, true) => &BATCHES[2..4],
         (false, false) => &BATCHES[..],
     };
     let mut all = Vec::new();
     for (&(rows, cols), &batch) in shapes.iter().flat_map(|s| batches.iter().map(move |b| (s, b))) {
         let layout = layout(rows, cols, caps)?;
         // The default is one of the others, and what a tuner starts from.
-        for route in [None, Some(Route::Gemm), Some(Route::Dense)] {
+        let eights = (batch <= IN_EIGHTS).then_some(Some(Route::Gemv));
+        for route in [None, Some(Route::Gemm), Some(Route::Dense)].into_iter().chain(eights) {
             let activation = Activation::F16;
             let new = MatmulBitplane::new(layout.clone(), BITS, batch);
             let work = Work::Matmul(MatmulBitplane { activation, ..new });

@@ -10,8 +10,9 @@
 //! | `Dense` | [`super::dequantize_bitplane`], then [`super::gemm`] | any | the dense weights |
 //!
 //! **Which by default.** `Gemv` up to [`MAX_BATCH`] vectors, and up to [`GEMV_PARTS`] times as many
-//! where the matrix is small: parts times rows up to [`GEMV_ROWS`]. A tile of `Gemm` walks all columns
-//! however few the vectors, and few rows are few tiles. Then `Gemm`, and from [`DENSE_FROM`] vectors
+//! where the matrix is small: parts times rows up to [`GEMV_ROWS`], or
+//! [`GEMV_ROWS_BESIDE_MATRICES`]. A tile of `Gemm` walks all columns however few the vectors, and few
+//! rows are few tiles. Then `Gemm`, and from [`DENSE_FROM`] vectors
 //! `Dense`, where the dense weights fit one buffer of the device: `Gemm` decodes each weight once for
 //! every 64 vectors, `Dense` once, but writes and reads `rows x cols` elements for it. The crossovers
 //! are those of an H100 (`docs/matmul_h100.md`). A tuner that times [`MatmulBitplane::candidates`]
@@ -43,7 +44,10 @@ pub const NAME: &str = "matmul_bitplane";
 pub const GEMV_PARTS: usize = 8;
 
 /// The most rows, counted once for every part, that `Gemv` multiplies by default.
-pub const GEMV_ROWS: usize = 32_768;
+pub const GEMV_ROWS: usize = 57_344;
+
+/// The same where `Gemm` would multiply by cooperative matrices.
+pub const GEMV_ROWS_BESIDE_MATRICES: usize = 28_672;
 
 /// What every device's storage alignment divides.
 const ALIGNMENT: usize = 256;
@@ -93,7 +97,7 @@ impl MatmulBitplane {
         let fits = || self.dequantize().dst_bytes() <= caps.max_buffer_bytes;
         match knobs.route {
             Some(route) => route,
-            None if self.suits_gemv() => Route::Gemv,
+            None if self.suits_gemv(caps, knobs) => Route::Gemv,
             None if self.batch >= DENSE_FROM && fits() => Route::Dense,
             None => Route::Gemm,
         }
@@ -110,9 +114,14 @@ impl MatmulBitplane {
         Ok(parts.map(|part| part.offset.saturating_add(part.bytes)).max().unwrap_or(0))
     }
 
-    fn suits_gemv(&self) -> bool {
+    fn suits_gemv(&self, caps: &Caps, knobs: &Knobs) -> bool {
+        let halves = self.activation == Activation::F16 && self.layout.table() == TableElement::F16;
+        let most = match knobs.matrix.unwrap_or(halves && caps.has_matrices()) {
+            true => GEMV_ROWS_BESIDE_MATRICES,
+            false => GEMV_ROWS,
+        };
         let parts = self.batch.div_ceil(MAX_BATCH);
-        let few = parts <= GEMV_PARTS && parts.saturating_mul(self.layout.rows()) <= GEMV_ROWS;
+        let few = parts <= GEMV_PARTS && parts.saturating_mul(self.layout.rows()) <= most;
         parts <= 1 || few && MAX_BATCH.is_multiple_of(self.granule())
     }
 
