@@ -33,6 +33,8 @@ mod parallel;
 mod planes;
 mod product;
 mod quantize;
+pub mod residual;
+pub mod select;
 pub mod sum_slices;
 mod table;
 mod table_layer;
