@@ -105,6 +105,9 @@ impl Caps {
     /// NVIDIA's number among PCI vendors.
     pub const NVIDIA: u32 = 0x10de;
 
+    /// Google's number among PCI vendors: SwiftShader.
+    pub const GOOGLE: u32 = 0x1ae0;
+
     /// Lanes of the subgroups that kernels with cooperative matrices are made for.
     pub const MATRIX_LANES: u32 = 32;
 

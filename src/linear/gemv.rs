@@ -21,6 +21,8 @@ pub(super) struct Frame {
     /// The most subgroups that a workgroup can have.
     subgroups: u32,
     largest_subgroup: u32,
+    /// Whether the loop over words has one test each: a tenth faster on NVIDIA's devices.
+    tests_last: bool,
 }
 
 /// What a kernel adds: the rest of its shader, and what that needs.
@@ -56,6 +58,7 @@ impl Frame {
             batch,
             subgroups: shape.workgroup.div_ceil(caps.subgroup_min.max(1)),
             largest_subgroup: caps.subgroup_max,
+            tests_last: caps.vendor == Caps::NVIDIA,
         })
     }
 
@@ -167,7 +170,10 @@ impl Frame {
                 vec![part!("linear/bias.wgsl"), part!("linear/output_f16.wgsl")]
             }
         };
-        parts.push(part!("linear/multiply_rows.wgsl"));
+        parts.push(match self.tests_last {
+            true => part!("linear/multiply_rows.wgsl"),
+            false => part!("linear/multiply_rows_tested_first.wgsl"),
+        });
         parts
     }
 }

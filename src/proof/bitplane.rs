@@ -119,7 +119,8 @@ pub(super) fn weight_tensors(
     ])
 }
 
-/// A device with lower limits, so that small matrices meet the paths of large ones.
+/// Another device than this: with lower limits, so that small matrices meet the paths of large ones,
+/// or another vendor's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Squeeze {
     /// The device as it is.
@@ -128,6 +129,8 @@ pub(super) enum Squeeze {
     Groups(u32),
     /// Small bindings.
     Binding(u64),
+    /// The forms that NVIDIA's devices take, on this one.
+    Nvidia,
 }
 
 impl Squeeze {
@@ -137,7 +140,14 @@ impl Squeeze {
             Self::None => {}
             Self::Groups(groups) => caps.max_groups = groups,
             Self::Binding(bytes) => caps.max_binding_bytes = bytes,
+            Self::Nvidia => caps.vendor = Caps::NVIDIA,
         }
         caps
+    }
+
+    /// Whether the device computes such cases rightly. SwiftShader does not compute loops that test
+    /// last where lanes leave at different turns, which is why only NVIDIA's devices get them.
+    pub(super) fn runs_on(self, caps: &Caps) -> bool {
+        self != Self::Nvidia || caps.vendor != Caps::GOOGLE
     }
 }

@@ -103,6 +103,11 @@ pub(super) fn cases() -> Vec<GemvCase> {
     for knobs in [base, Knobs { slices: Some(2), ..base }] {
         all.push(GemvCase { rows: 1411, cols: 131, squeeze, knobs, bias: true, ..DEFAULT });
     }
+    // Another vendor's loop.
+    for unroll in [true, false] {
+        let knobs = Knobs { unroll: Some(unroll), ..base };
+        all.push(GemvCase { rows: 9, cols: 64 * 65, squeeze: Squeeze::Nvidia, knobs, ..DEFAULT });
+    }
     // A grid of two dimensions.
     let squeeze = Squeeze::Groups(6);
     all.push(GemvCase { rows: 83, squeeze, bias: true, ..DEFAULT });
@@ -148,7 +153,8 @@ impl Case for GemvCase {
     }
 
     fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
-        if self.knobs.lookup == Some(Lookup::Half) && !caps.f16 {
+        let half = self.knobs.lookup == Some(Lookup::Half);
+        if half && !caps.f16 || !self.squeeze.runs_on(caps) {
             return Vec::new();
         }
         let with = |reduce| Knobs { reduce: Some(reduce), ..self.knobs };

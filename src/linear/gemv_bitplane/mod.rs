@@ -20,8 +20,8 @@
 //! takes the place of bindings 3 and 5; that needs scratch memory. Defaults, from measurements on an
 //! H100: 64 lanes, for four vectors and more at up to 4 bits 32; 2 rows, but 4 for one vector at 3
 //! bits, for two to four at up to 6 and for more at up to 4; pairs at 2 bits; f16 tables at 7 and 8 bits
-//! where the device has f16 arithmetic; hidden masks on devices of NVIDIA; rows written out; one
-//! slice.
+//! where the device has f16 arithmetic; hidden masks, and a loop that tests once a word, on devices
+//! of NVIDIA; rows written out; one slice.
 //!
 //! Variants are named by reduction and lookup, `baseline` being the tree with single lookups:
 //! no feature, default limits. Where `cols` is a multiple of 32 activations are loaded eight at a

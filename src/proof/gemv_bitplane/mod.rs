@@ -123,7 +123,7 @@ impl Case for GemvCase {
 
     fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
         let f16 = self.arithmetic == Arithmetic::F16 || self.knobs.lookup == Some(Lookup::Half);
-        if f16 && !caps.f16 {
+        if f16 && !caps.f16 || !self.squeeze.runs_on(caps) {
             return Vec::new();
         }
         // The baseline is also that of lookups, unless this case is about another one.

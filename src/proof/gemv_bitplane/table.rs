@@ -65,6 +65,18 @@ pub(in crate::proof) fn cases() -> Vec<GemvCase> {
         let squeeze = Squeeze::Binding(140_000);
         all.push(GemvCase { rows: 411, cols: 70, squeeze, activation, bias: true, ..DEFAULT });
     }
+    // Another vendor's loop, left by lanes at different turns and at once.
+    let squeeze = Squeeze::Nvidia;
+    for bits in 2..=8 {
+        let activation = if bits % 2 == 0 { F16 } else { F32 };
+        all.push(GemvCase { bits, rows: 13, cols: 2080, squeeze, activation, ..DEFAULT });
+        let batch = usize::from(bits);
+        all.push(GemvCase { bits, batch, rows: 9, cols: 2144, squeeze, activation, ..DEFAULT });
+    }
+    let arithmetic = Arithmetic::F16;
+    for bits in 2..=4 {
+        all.push(GemvCase { bits, arithmetic, activation: F16, cols: 2080, squeeze, ..DEFAULT });
+    }
     all.extend(knob_cases());
     all.extend(batch_cases());
     all.extend(f16_cases());
