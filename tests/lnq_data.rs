@@ -9,6 +9,8 @@
 
 #[path = "fixtures/matrix.rs"]
 mod matrix;
+#[path = "fixtures/smollm.rs"]
+mod smollm;
 
 use comfy_table::{CellAlignment, Table, presets};
 use fewbytes::linear::file::DenseFile;
@@ -17,15 +19,10 @@ use fewbytes::linear::{
     QuantizeOptions, Quantized, TableElement, Weights, lnq, objectives, quantize,
     round_with_feedback,
 };
-use half::f16;
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
-use std::io::Write as _;
-use std::path::PathBuf;
 
 const MINILM: &str = "models/minilm_l6_layer3_ffn.f32.safetensors";
-const SMOLLM: &str = "models/smollm2_l0_9_19_29.q4_1.safetensors";
-const TRACE: &str = "traces/smollm2_wikitext2_4096_l9_l29.safetensors";
 
 /// Groups of the guided objective.
 const GROUPS: usize = 4;
@@ -66,27 +63,6 @@ impl Layer {
     }
 }
 
-/// A file of the data folder; where it is missing that is said aloud.
-fn read(file: &str, test: &str) -> Option<Vec<u8>> {
-    let folder = std::env::var_os("FEWBYTES_DATA").map(PathBuf::from);
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let path = folder.unwrap_or_else(beside).join(file);
-    match std::fs::read(&path) {
-        Ok(bytes) => Some(bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // To the process's own stream, which the test harness does not capture.
-            let _ = writeln!(
-                std::io::stderr(),
-                "lnq::{test}: FEWBYTES_DATA has no {file} (looked for {}); left out",
-                path.display()
-            );
-            None
-        }
-        // A file that is there and cannot be read is nobody's intention.
-        Err(error) => panic!("{}: {error}", path.display()),
-    }
-}
-
 /// Both matrices of the feed-forward layer.
 fn minilm(bytes: &[u8]) -> Vec<Layer> {
     let file = DenseFile::parse(MINILM, bytes).unwrap();
@@ -102,24 +78,9 @@ fn minilm(bytes: &[u8]) -> Vec<Layer> {
 }
 
 /// The down projection of block 9. Its weights are those of a checkpoint of 4 bits.
-fn smollm(model: &[u8], trace: &[u8]) -> Layer {
-    let size = u64::from_le_bytes(model[..8].try_into().unwrap()) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&model[8..8 + size]).unwrap();
-    let entry = &header["blk.9.ffn_down.weight"];
-    let number = |value: &serde_json::Value| value.as_u64().unwrap() as usize;
-    let rows = number(&entry["shape"][0]);
-    let [from, to] = [0, 1].map(|at| 8 + size + number(&entry["data_offsets"][at]));
-    // 32 weights in 20 bytes: scale, offset, and nibbles, the low ones first.
-    let values: Vec<f32> = model[from..to]
-        .chunks_exact(20)
-        .flat_map(|block| {
-            let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
-            let (scale, offset) = (half(0), half(2));
-            let nibbles = [0, 4].map(|shift| block[4..].iter().map(move |byte| byte >> shift & 15));
-            nibbles.into_iter().flatten().map(move |q| scale * f32::from(q) + offset)
-        })
-        .collect();
-    let trace = DenseFile::parse(TRACE, trace).unwrap();
+fn down(model: &[u8], trace: &[u8]) -> Layer {
+    let (rows, values) = smollm::matrix(model, "blk.9.ffn_down.weight");
+    let trace = DenseFile::parse(smollm::TRACE, trace).unwrap();
     let (name, cols) = ("smollm2 9 down".to_owned(), values.len() / rows);
     Layer { name, rows, cols, values, tokens: trace.values("l9.down_in").unwrap() }
 }
@@ -141,11 +102,12 @@ fn seeded() -> Layer {
 
 fn layers(test: &str) -> Vec<Layer> {
     let mut layers = Vec::new();
-    if let Some(bytes) = read(MINILM, test) {
+    let read = |file| smollm::read(file, &format!("lnq::{test}"));
+    if let Some(bytes) = read(MINILM) {
         layers.extend(minilm(&bytes));
     }
-    if let (Some(model), Some(trace)) = (read(SMOLLM, test), read(TRACE, test)) {
-        layers.push(smollm(&model, &trace));
+    if let (Some(model), Some(trace)) = (read(smollm::MODEL), read(smollm::TRACE)) {
+        layers.push(down(&model, &trace));
     }
     if layers.is_empty() {
         layers.push(seeded());
