@@ -93,6 +93,21 @@ fn refused(bytes: &[u8], words: &[&str]) -> Error {
     error
 }
 
+/// [`residuals`] as they were when the format was fixed. The bytes may never change under version 1:
+/// files of users would stop loading, or load as something else.
+const GOLDEN: &[u8] = include_bytes!("../data/golden_v1.residual.safetensors");
+
+#[test]
+fn the_golden_file_is_still_what_is_written() {
+    let [golden, now] = [GOLDEN, &residuals()].map(|bytes| load(bytes).unwrap());
+    assert_eq!(golden, now);
+    let (mut golden, mut now) = (Container::split(GOLDEN), Container::split(&residuals()));
+    assert_eq!(golden.entry(), now.entry());
+    for name in ["a.residual", "a.scales", "a.thresholds", "a.norms", "b.residual"] {
+        assert_eq!(golden.data(name), now.data(name), "{name}");
+    }
+}
+
 #[test]
 fn layers_of_any_shape_come_back() {
     for (rows, cols) in [(1, 1), (2, 2), (65, 3), (129, 1), (256, 2), (257, 3), (513, 2)] {

@@ -74,11 +74,11 @@ fn layer(
     });
     let mut sums = Sums::default();
     let (mut scales, mut words) = (Vec::new(), Vec::new());
-    // In order of rows: sums do not depend on the number of threads, and of several errors the first
-    // row's is told.
+    // Row by row: sums depend neither on the number of threads nor on the rows of a word, and of several
+    // errors the first row's is told.
     for group in groups {
         let group = group?;
-        sums.add(&group.sums);
+        group.sums.iter().for_each(|row| sums.add(row));
         scales.extend(group.scales);
         words.push(group.words);
     }
@@ -93,7 +93,8 @@ struct Group {
     words: Vec<u32>,
     /// One for each output.
     scales: Vec<f16>,
-    sums: Sums,
+    /// One for each output.
+    sums: Vec<Sums>,
 }
 
 #[derive(Default)]
@@ -135,7 +136,7 @@ fn group(
     weights: &[f32],
     base: &[f32],
 ) -> Result<Group> {
-    let mut group = Group { words: vec![0; cols], scales: Vec::new(), sums: Sums::default() };
+    let mut group = Group { words: vec![0; cols], scales: Vec::new(), sums: Vec::new() };
     let mut residuals = Vec::with_capacity(cols);
     let pairs = weights.chunks_exact(cols).zip(base.chunks_exact(cols));
     for (row, (weights, base)) in (first..).zip(pairs) {
@@ -145,64 +146,68 @@ fn group(
         }
         residuals.clear();
         residuals.extend(weights.iter().zip(base).map(|(w, base)| w - base));
-        group.sums.norm += squares(weights);
-        group.sums.before += squares(&residuals);
-        let (_, shift) = place(element, row);
-        let after = match element {
-            ResidualElement::F16 => halves(row, shift, &residuals, &mut group)?,
-            _ => codes(element, row, shift, &residuals, &mut group)?,
-        };
-        group.sums.after += after;
+        let mut sums =
+            Sums { norm: squares(weights), before: squares(&residuals), ..Sums::default() };
+        let out = (group.words.as_mut_slice(), place(element, row).1);
+        if element.scaled() {
+            group.scales.push(codes(element, row, &residuals, out, &mut sums)?);
+        } else {
+            halves(row, &residuals, out, &mut sums)?;
+        }
+        group.sums.push(sums);
     }
     Ok(group)
 }
 
-/// One output in f16; the error that remains.
-fn halves(row: usize, shift: u32, residuals: &[f32], group: &mut Group) -> Result<f64> {
-    let (mut error, mut lost, mut kept) = (0.0, false, false);
-    for (col, (word, &residual)) in group.words.iter_mut().zip(residuals).enumerate() {
+/// One output in f16, to these bits of every word.
+fn halves(
+    row: usize,
+    residuals: &[f32],
+    (words, shift): (&mut [u32], u32),
+    sums: &mut Sums,
+) -> Result<()> {
+    let (mut lost, mut kept) = (false, false);
+    for (col, (word, &residual)) in words.iter_mut().zip(residuals).enumerate() {
         let half = f16::from_f32(residual);
         if !half.is_finite() {
             let (what, value) = ("residual".to_owned(), f64::from(residual));
             return Err(Error::Value { what, row, col, value, rule: BEYOND_F16 });
         }
         *word |= u32::from(half.to_bits()) << shift;
-        error += f64::from(residual - half.to_f32()).powi(2);
+        sums.after += f64::from(residual - half.to_f32()).powi(2);
         lost |= residual != 0.0;
         kept |= half != f16::ZERO;
     }
-    group.sums.underflown_rows += usize::from(lost && !kept);
-    Ok(error)
+    sums.underflown_rows += usize::from(lost && !kept);
+    Ok(())
 }
 
-/// One output in codes; the error that remains.
+/// One output in codes, to these bits of every word; its scale.
 fn codes(
     element: ResidualElement,
     row: usize,
-    shift: u32,
     residuals: &[f32],
-    group: &mut Group,
-) -> Result<f64> {
+    (words, shift): (&mut [u32], u32),
+    sums: &mut Sums,
+) -> Result<f16> {
     let (col, largest) = largest(residuals);
     let p = element.largest() as f32;
-    let scale = search(residuals, largest, p);
-    if !scale.is_finite() {
+    let stored = search(residuals, largest, p);
+    if !stored.is_finite() {
         let (what, value) = ("residual".to_owned(), f64::from(residuals[col]));
         return Err(Error::Value { what, row, col, value, rule: SCALE_BEYOND_F16 });
     }
-    group.scales.push(scale);
-    group.sums.underflown_rows += usize::from(scale == f16::ZERO && largest > 0.0);
-    let scale = scale.to_f32();
-    let mut error = 0.0;
-    for (word, &residual) in group.words.iter_mut().zip(residuals) {
+    sums.underflown_rows += usize::from(stored == f16::ZERO && largest > 0.0);
+    let scale = stored.to_f32();
+    for (word, &residual) in words.iter_mut().zip(residuals) {
         let q = if scale == 0.0 { 0.0 } else { code(residual, scale, p) };
         // From 1 to 2 P + 1.
         *word |= ((q + p + 1.0) as u32) << shift;
-        error += f64::from(residual - scale * q).powi(2);
+        sums.after += f64::from(residual - scale * q).powi(2);
         let clipped = scale != 0.0 && (residual / scale).round_ties_even().abs() > p;
-        group.sums.clipped += usize::from(clipped);
+        sums.clipped += usize::from(clipped);
     }
-    Ok(error)
+    Ok(stored)
 }
 
 fn squares(values: &[f32]) -> f64 {

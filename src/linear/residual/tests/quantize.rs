@@ -171,6 +171,19 @@ fn bad_bases_are_named() {
     }
 }
 
+#[test]
+fn what_was_lost_does_not_depend_on_what_is_kept() {
+    let (weights, base) = matrices(6, 40, 50);
+    let before = ResidualElement::ALL.map(|e| quantized(40, &weights, &base, e).1.before);
+    assert_eq!(before, [before[0]; 4]);
+    let weights = Weights::new("l", 40, 50, &weights, None).unwrap();
+    let sum: f64 = residuals(weights.values(), &base).iter().map(|&r| f64::from(r).powi(2)).sum();
+    assert!((before[0].squared - sum).abs() <= 1e-12 * sum);
+    // Base weights that are the original leave nothing.
+    let (_, report) = quantize_residual(&weights, weights.values(), ResidualElement::F16).unwrap();
+    assert_eq!((report.before.relative, report.after.relative), (0.0, 0.0));
+}
+
 #[cfg(feature = "rayon")]
 #[test]
 fn threads_change_nothing() {
@@ -236,7 +249,7 @@ proptest! {
                 }
             }
             // A quotient of P + 1/2 by rounding alone counts on one side only.
-            let share = clipped as f64 / residuals.len() as f64;
+            let share = f64::from(clipped) / residuals.len() as f64;
             prop_assert!((report.clipped - share).abs() <= 2.0 / residuals.len() as f64);
             prop_assert!(report.after.squared <= report.before.squared);
         }
