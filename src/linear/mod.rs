@@ -71,6 +71,9 @@ pub use matmul_bitplane::MatmulBitplane;
 pub use quantize::{
     Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,
 };
+pub use residual::{
+    ResidualElement, ResidualLayer, ResidualLayout, ResidualReport, compensate, quantize_residual,
+};
 pub use sum_slices::SumSlices;
 pub use table::TableElement;
 pub use table_layer::TableLayer;

@@ -11,6 +11,7 @@ mod hostile;
 mod largest;
 #[path = "../fixtures/layers.rs"]
 mod layers;
+mod residuals;
 mod round_trip;
 mod table_layer;
 mod vectors;

@@ -1,4 +1,4 @@
-//! The header of files of packed layers: which format and bit order it is, and its layers.
+//! The header of files of packed layers and of residuals: which format and bit order it is, and its layers.
 
 use super::metadata::{ENTRY, entry};
 use super::open;
@@ -8,7 +8,16 @@ use safetensors::tensor::TensorView;
 use std::collections::{BTreeMap, HashMap};
 
 const VERSION: u32 = 1;
-const LAYOUT: &str = "skew-1";
+
+/// A format's name, and the name of how bits lie within its words.
+#[derive(Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) format: &'static str,
+    pub(super) layout: &'static str,
+}
+
+/// The layout of planes.
+pub(super) const PLANES: &str = "skew-1";
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct FileHeader<L> {
@@ -38,7 +47,7 @@ struct Identity {
 
 /// The tensors of a file of this format, and what its header says of every layer.
 pub(super) fn read<'a, L: serde::de::DeserializeOwned>(
-    format: &str,
+    kind: Kind,
     name: &str,
     bytes: &'a [u8],
 ) -> Result<Contents<'a, L>> {
@@ -49,8 +58,9 @@ pub(super) fn read<'a, L: serde::de::DeserializeOwned>(
     let broken = |e: serde_json::Error| Error::format(name, format!("metadata {ENTRY:?}: {e}"));
     let identity: Identity = serde_json::from_str(&text).map_err(broken)?;
     let found = (identity.format.as_str(), identity.version, identity.layout.as_str());
-    if found != (format, VERSION, LAYOUT) {
-        let message = format!("expected {:?}, found {found:?}", (format, VERSION, LAYOUT));
+    let expected = (kind.format, VERSION, kind.layout);
+    if found != expected {
+        let message = format!("expected {expected:?}, found {found:?}");
         return Err(Error::format(name, message));
     }
     let FileHeader { settings, layers, .. } = serde_json::from_str(&text).map_err(broken)?;
@@ -59,18 +69,26 @@ pub(super) fn read<'a, L: serde::de::DeserializeOwned>(
 
 /// The bytes of a file of this format.
 pub(super) fn write<L: serde::Serialize>(
-    format: &str,
+    kind: Kind,
     settings: Option<&str>,
     layers: BTreeMap<String, L>,
     tensors: Vec<(String, TensorView<'_>)>,
 ) -> Result<Vec<u8>> {
-    let (format, layout) = (format.to_owned(), LAYOUT.to_owned());
+    safetensors::serialize(tensors, Some(metadata(kind, settings, layers)?))
+        .map_err(|e| Error::format(format!("{} file", kind.format), e.to_string()))
+}
+
+/// The metadata of a file of this format.
+pub(super) fn metadata<L: serde::Serialize>(
+    kind: Kind,
+    settings: Option<&str>,
+    layers: BTreeMap<String, L>,
+) -> Result<HashMap<String, String>> {
+    let (format, layout) = (kind.format.to_owned(), kind.layout.to_owned());
     let settings = settings.map(str::to_owned);
     let header = FileHeader { format, version: VERSION, layout, settings, layers };
     let text = serde_json::to_string(&header).map_err(|e| Error::format(ENTRY, e.to_string()))?;
-    let metadata = HashMap::from([(ENTRY.to_owned(), text)]);
-    safetensors::serialize(tensors, Some(metadata))
-        .map_err(|e| Error::format("packed file", e.to_string()))
+    Ok(HashMap::from([(ENTRY.to_owned(), text)]))
 }
 
 /// Adds what the header says of one layer.

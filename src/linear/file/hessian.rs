@@ -3,7 +3,7 @@
 use super::super::Hessian;
 use super::super::hessian::triangle;
 use super::metadata::{ENTRY, entry, header, same_settings, twin};
-use super::{open, replace_with, view};
+use super::{Contents, open, replace_contents, view};
 use crate::{Error, Result};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -183,9 +183,6 @@ fn whole_shape(name: &str, view: &TensorView<'_>) -> Result<HessianShape> {
     Ok(HessianShape { inputs, groups, tokens: 0 })
 }
 
-/// What the writer of safetensors files takes.
-type Contents<'a> = (Vec<(String, TensorView<'a>)>, HashMap<String, String>);
-
 fn contents<'a>(settings: Option<&str>, hessians: &[&'a Hessian]) -> Result<Contents<'a>> {
     let mut layers = BTreeMap::new();
     let mut tensors = Vec::new();
@@ -226,11 +223,5 @@ pub fn write_hessians(settings: Option<&str>, hessians: &[&Hessian]) -> Result<V
 /// # Errors
 /// As [`write_hessians`], and [`Error::Io`].
 pub fn save_hessians(path: &Path, settings: Option<&str>, hessians: &[&Hessian]) -> Result<()> {
-    let (tensors, metadata) = contents(settings, hessians)?;
-    replace_with(path, |partial| {
-        safetensors::serialize_to_file(tensors, Some(metadata), partial).map_err(|e| match e {
-            safetensors::SafeTensorError::IoError(error) => error,
-            other => std::io::Error::other(other),
-        })
-    })
+    replace_contents(path, contents(settings, hessians)?)
 }

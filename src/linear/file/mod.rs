@@ -14,6 +14,11 @@
 //! `[rows, 2^code_bits, 2]`), and `NAME.bias` where there is one; `layers` gives every layer's own
 //! `code_bits`.
 //!
+//! Residuals ([`crate::linear::residual`]) lie in files of their own, format "residual", layout
+//! "channel-1", described byte by byte in `docs/residual_file.md`: `NAME.residual` (U32
+//! `[cols, stride]`), `NAME.scales` (F16 `[padded rows]`), and perhaps `NAME.thresholds` and
+//! `NAME.norms`, for selecting channels.
+//!
 //! Hessians (`NAME.hessian`) and calibration inputs (`NAME.x`, `NAME.s`) have files of their own,
 //! which `docs/hessian_file.md` describes byte by byte. Files come from outside: everything is
 //! checked against the tensors before it is used.
@@ -25,6 +30,7 @@ mod hessian;
 mod metadata;
 mod packed;
 mod reference;
+mod residual;
 mod vector;
 
 pub use calibration::{Batch, Batches, CalibrationFile, CalibrationShape};
@@ -34,12 +40,14 @@ pub use packed::{
     LayerHeader, PackedFile, save_packed, save_packed_with, write_packed, write_packed_with,
 };
 pub use reference::{read_reference, save_reference, write_reference};
+pub use residual::{ResidualEntry, ResidualFile, ResidualHeader, save_residuals, write_residuals};
 pub use vector::{VectorFile, VectorHeader, save_vectors, write_vectors};
 
 use super::TableElement;
 use crate::{Error, Result};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// A tensor that must be there, of this type and shape.
@@ -70,6 +78,19 @@ fn dtype(table: TableElement) -> Dtype {
         TableElement::F16 => Dtype::F16,
         TableElement::F32 => Dtype::F32,
     }
+}
+
+/// What the writer of safetensors files takes: tensors and metadata.
+type Contents<'a> = (Vec<(String, TensorView<'a>)>, HashMap<String, String>);
+
+/// Writes a whole file or nothing, straight from the memory of its tensors.
+fn replace_contents(path: &Path, (tensors, metadata): Contents<'_>) -> Result<()> {
+    replace_with(path, |partial| {
+        safetensors::serialize_to_file(tensors, Some(metadata), partial).map_err(|e| match e {
+            safetensors::SafeTensorError::IoError(error) => error,
+            other => std::io::Error::other(other),
+        })
+    })
 }
 
 /// A tensor of numbers, little-endian, as a view for writing.

@@ -3,13 +3,14 @@
 use super::super::planes::words_for;
 use super::super::tables::{check_bits, list_widths};
 use super::super::{BitplaneLayer, BitplaneShape, TableElement, Tables};
+use super::header::{Kind, PLANES};
 use super::{dtype, header, replace, tensor, view};
 use crate::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const FORMAT: &str = "bitplane";
+const KIND: Kind = Kind { format: "bitplane", layout: PLANES };
 
 /// What a packed file says of one layer.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -44,7 +45,7 @@ impl<'a> PackedFile<'a> {
     /// # Errors
     /// [`Error::Format`] when this is not a packed file or one of another version or layout.
     pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self> {
-        let header::Contents { tensors, settings, layers } = header::read(FORMAT, name, bytes)?;
+        let header::Contents { tensors, settings, layers } = header::read(KIND, name, bytes)?;
         Ok(Self { tensors, settings, layers })
     }
 
@@ -146,7 +147,7 @@ pub fn write_packed_with(
         };
         header::add(&mut headers, name, header)?;
     }
-    header::write(FORMAT, settings, headers, tensors)
+    header::write(KIND, settings, headers, tensors)
 }
 
 /// Writes a packed file; an existing one is replaced only once the new one is complete.

@@ -3,13 +3,14 @@
 use super::super::planes::words_for;
 use super::super::tables::check_bits;
 use super::super::{TableElement, VectorLayer, VectorShape};
+use super::header::{Kind, PLANES};
 use super::{dtype, header, replace, tensor, view};
 use crate::{Error, Result};
 use safetensors::{Dtype, SafeTensors};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const FORMAT: &str = "vector-2d";
+const KIND: Kind = Kind { format: "vector-2d", layout: PLANES };
 
 /// What a file says of one layer of weights in pairs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -40,7 +41,7 @@ impl<'a> VectorFile<'a> {
     /// # Errors
     /// [`Error::Format`] when this is no such file or one of another format, version or layout.
     pub fn parse(name: &str, bytes: &'a [u8]) -> Result<Self> {
-        let header::Contents { tensors, layers, .. } = header::read(FORMAT, name, bytes)?;
+        let header::Contents { tensors, layers, .. } = header::read(KIND, name, bytes)?;
         Ok(Self { tensors, layers })
     }
 
@@ -105,7 +106,7 @@ pub fn write_vectors(layers: &[(&str, &VectorLayer)]) -> Result<Vec<u8>> {
         let header = VectorHeader { rows, cols, code_bits, table, bias };
         header::add(&mut headers, name, header)?;
     }
-    header::write(FORMAT, None, headers, tensors)
+    header::write(KIND, None, headers, tensors)
 }
 
 /// Writes a file of layers of weights in pairs; an existing one is replaced only once the new one

@@ -4,7 +4,11 @@ use crate::{Error, Result};
 
 /// What an element of a residual is stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
 pub enum ResidualElement {
     /// Codes of 2 bits: -1, 0, 1 times a scale an output.
     Int2,
