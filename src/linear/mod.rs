@@ -35,6 +35,7 @@ mod product;
 mod quantize;
 pub mod residual;
 pub mod select;
+pub mod select_channels;
 pub mod sum_slices;
 mod table;
 mod table_layer;
@@ -71,6 +72,7 @@ pub use matmul_bitplane::MatmulBitplane;
 pub use quantize::{
     Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,
 };
+pub use select_channels::SelectChannels;
 pub use sum_slices::SumSlices;
 pub use table::TableElement;
 pub use table_layer::TableLayer;

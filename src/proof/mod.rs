@@ -21,6 +21,7 @@ mod lnq_product;
 mod lnq_table;
 mod matmul_bitplane;
 mod products;
+mod select_channels;
 mod stream;
 mod sum_slices;
 mod vector;
@@ -131,6 +132,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(lnq_gram::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(lnq_table::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(lnq_objective::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(select_channels::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }
