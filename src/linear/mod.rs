@@ -6,6 +6,7 @@
 mod activation;
 mod arithmetic;
 pub mod bitplane;
+pub mod compensate;
 mod dense;
 pub mod dequantize_bitplane;
 pub mod dequantize_vector;
@@ -47,6 +48,7 @@ mod weights;
 
 pub use activation::Activation;
 pub use arithmetic::Arithmetic;
+pub use compensate::Compensate;
 pub use dequantize_bitplane::DequantizeBitplane;
 pub use dequantize_vector::DequantizeVector;
 pub use fuse::Fused;
