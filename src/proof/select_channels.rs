@@ -58,7 +58,7 @@ impl Steps {
                 Self::NotNumbers if i % 3 == 1 => f32::NAN,
                 Self::NotNumbers if i % 509 == 5 => f32::INFINITY * sign,
                 Self::NotNumbers => {
-                    if i % 7 == 0 {
+                    if i.is_multiple_of(7) {
                         0.0
                     } else {
                         value

@@ -30,6 +30,8 @@
 //! there are at most 64. One variant, `baseline`: no feature, default limits.
 
 mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use reference::{Compensated, reference};
 
@@ -299,6 +301,3 @@ impl Spec for Compensate {
         std::iter::once(Knobs::DEFAULT).chain(knobs).collect()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -27,6 +27,8 @@
 //! One variant, `baseline`: no feature, default limits. Workgroups have 256 lanes; there are no knobs.
 
 mod reference;
+#[cfg(test)]
+mod tests;
 
 pub use reference::reference;
 
