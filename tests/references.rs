@@ -1,7 +1,11 @@
 //! The scalar references, which judge every kernel, against numbers worked out by hand.
 
 use approx::assert_relative_eq;
+use fewbytes::linear::compensate::{self, Compensate};
 use fewbytes::linear::lnq_descent::Rows;
+use fewbytes::linear::residual::{ResidualElement, ResidualLayout};
+use fewbytes::linear::select::Budget;
+use fewbytes::linear::select_channels::{self, Method, SelectChannels};
 use fewbytes::linear::{
     Activation, BitplaneLayer, BitplaneShape, HessianLayout, HessianPiece, HessianUpdate,
     LnqDescent, LnqGram, LnqLayout, LnqObjective, LnqProduct, LnqTable, Panel, TableElement,
@@ -185,4 +189,67 @@ fn the_best_table_meets_the_weights_where_it_can_and_is_sorted() {
     let (kept, unsolved) =
         lnq_table::reference(&LnqTable { layout }, &[1.0, 5.0, 5.0, 1.0], &rows).unwrap();
     assert_eq!((kept.tables, unsolved), (rows.tables, vec![true]));
+}
+
+#[test]
+fn channels_are_the_largest_of_their_chunk_or_of_all() {
+    // Two of the first 1024, one of the 512 that follow.
+    let budget = Budget::new(1536, 2).unwrap();
+    let mut x = vec![0.5f32; 1536];
+    (x[7], x[900], x[901], x[1100], x[1200]) = (-3.0, f32::NAN, 2.0, f32::NEG_INFINITY, -4.0);
+    let spec = SelectChannels::new(budget);
+    let list = |spec: &SelectChannels, x: &[f32]| select_channels::reference(spec, x, &[]).unwrap();
+    assert_eq!(list(&spec, &x), [7, 901, 1100]);
+    let exact = SelectChannels { method: Method::Exact, ..spec };
+    assert_eq!(list(&exact, &x), [7, 1100, 1200]);
+    assert_eq!(list(&exact, &[0.0; 1536]), [0, 1, 2]);
+    assert_eq!(list(&spec, &[-1.0; 1536]), [0, 1, 1024]);
+    // From 2 on, from 0.25 on, the rest: the first of a bucket come before larger ones.
+    let mut bounds = [0.0; 32];
+    bounds[..2].copy_from_slice(&[2.0, 0.25]);
+    let buckets = SelectChannels { method: Method::Bucket32(bounds), ..spec };
+    assert_eq!(list(&buckets, &x), [7, 901, 1100]);
+    x[901] = 1.75;
+    assert_eq!(list(&buckets, &x), [0, 7, 1100]);
+    // A norm of 0 leaves nothing of an infinity.
+    let mut norms = vec![half::f16::ONE; 1536];
+    (norms[7], norms[1100], norms[3]) =
+        (half::f16::ZERO, half::f16::ZERO, half::f16::from_f32(8.0));
+    let weighted = SelectChannels { weighted: true, ..spec };
+    assert_eq!(select_channels::reference(&weighted, &x, &norms).unwrap(), [3, 901, 1200]);
+    assert!(select_channels::reference(&weighted, &x, &[]).is_err());
+    assert!(select_channels::reference(&spec, &x[1..], &[]).is_err());
+}
+
+#[test]
+fn compensations_are_scaled_sums_over_the_list() {
+    let spec = |element| {
+        let layout = ResidualLayout::new(3, 4, element).unwrap();
+        Compensate::new(layout, Budget::new(4, 512).unwrap())
+    };
+    let scales = [2.0, 0.5, -1.0].map(half::f16::from_f32);
+    let x = [10.0, 100.0, 1000.0, 3.0];
+    let int4 = spec(ResidualElement::Int4);
+    let mut words = vec![0xFFFF_FFFF; int4.layout.words()];
+    // q = 1, -8, 7 and -2, 0, 3.
+    (words[32], words[96]) = (0xFFFF_FF09, 0xFFFF_FB86);
+    let mut padded = vec![half::f16::NAN; int4.layout.padded_rows()];
+    padded[..3].copy_from_slice(&scales);
+    let y = [1.0; 3];
+    let found = compensate::reference(&int4, &words, &padded, &[1, 3], &x, &y).unwrap();
+    // 2 (100 - 6), 0.5 (-800 + 0), -(700 + 9).
+    assert_relative_eq!(found.y.as_slice(), [188.0, -400.0, -709.0].as_slice());
+    assert_relative_eq!(found.condition.as_slice(), [212.0, 400.0, 709.0].as_slice());
+    let added = Compensate { accumulate: true, ..int4 };
+    let found = compensate::reference(&added, &words, &padded, &[1, 3], &x, &y).unwrap();
+    assert_relative_eq!(found.y.as_slice(), [189.0, -399.0, -708.0].as_slice());
+    for wrong in [&[1][..], &[1, 4]] {
+        assert!(compensate::reference(&int4, &words, &padded, wrong, &x, &y).is_err());
+    }
+    let whole = spec(ResidualElement::F16);
+    let bits = |v: f32| u32::from(half::f16::from_f32(v).to_bits());
+    let mut words = vec![0; whole.layout.words()];
+    (words[64], words[65]) = (bits(0.25) | bits(-2.0) << 16, bits(1.5) | 0x7e01 << 16);
+    let found = compensate::reference(&whole, &words, &[], &[0, 2], &x, &y).unwrap();
+    assert_relative_eq!(found.y.as_slice(), [250.0, -2000.0, 1500.0].as_slice());
 }

@@ -1,17 +1,21 @@
 //! Every kernel by name, on a layer of the shape that was asked for.
 
 use crate::Arguments;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use fewbytes::launch::{Caps, Spec};
+use fewbytes::linear::compensate::Source;
 use fewbytes::linear::gemm::Block;
+use fewbytes::linear::residual::{ResidualElement, ResidualLayout};
+use fewbytes::linear::select::Budget;
+use fewbytes::linear::select_channels::Method;
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, Gemm,
-    GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, LnqDescent, LnqGram,
-    LnqLayout, LnqObjective, LnqProduct, LnqTable, MatmulBitplane, Panel, TableElement,
-    VectorLayout, VectorShape,
+    Activation, BitplaneLayout, BitplaneShape, Compensate, DequantizeBitplane, DequantizeVector,
+    Gemm, GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, LnqDescent,
+    LnqGram, LnqLayout, LnqObjective, LnqProduct, LnqTable, MatmulBitplane, Panel, SelectChannels,
+    TableElement, VectorLayout, VectorShape,
 };
 
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 15] = [
     "gemv_bitplane",
     "gemm_bitplane",
     "gemm",
@@ -26,6 +30,8 @@ pub(crate) const NAMES: [&str; 13] = [
     "lnq_gram",
     "lnq_table",
     "lnq_objective",
+    "select_channels",
+    "compensate",
 ];
 
 /// What is written of a kernel.
@@ -92,6 +98,23 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
             let layout = HessianLayout::new(cols, groups, caps)?;
             let spec = HessianUpdate::new(layout.clone(), batch);
             Described::new(&layout, HessianUpdate { activation, ..spec })
+        }
+        "select_channels" => {
+            let spec = SelectChannels::new(Budget::new(cols, arguments.k_chunk)?);
+            let spec = boxed(SelectChannels { activation, ..spec });
+            Ok(Described { layout: None, specs: vec![spec] })
+        }
+        "compensate" => {
+            let element = ResidualElement::ALL.into_iter().find(|e| e.bits() == u32::from(bits));
+            let Some(element) = element else { bail!("residuals are of 2, 4, 8 or 16 bits") };
+            let layout = ResidualLayout::new(rows, cols, element)?;
+            let source = match arguments.own {
+                true => Source::Own { method: Method::ChunkRadix, weighted: false },
+                false => Source::List,
+            };
+            let spec = Compensate::new(layout, Budget::new(cols, arguments.k_chunk)?);
+            let spec = boxed(Compensate { activation, source, ..spec });
+            Ok(Described { layout: None, specs: vec![spec] })
         }
         // The first of the names.
         _ => {

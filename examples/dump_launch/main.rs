@@ -26,7 +26,7 @@ struct Arguments {
     #[arg(long, default_value_t = 4096)]
     cols: usize,
     /// Width to run at, 2 to 8; for the vector kernels bits of a code for two weights,
-    /// 2 to 6, for those of LNQ 1 to 4.
+    /// 2 to 6, for those of LNQ 1 to 4, for compensate 2, 4, 8 or 16.
     #[arg(long, default_value_t = 4)]
     bits: u8,
     /// Activation vectors of gemm_bitplane, gemm and matmul_bitplane, tokens of hessian_update.
@@ -35,6 +35,12 @@ struct Arguments {
     /// Groups of outputs of hessian_update.
     #[arg(long, default_value_t = 1)]
     groups: usize,
+    /// Channels that select_channels and compensate take of each 1024.
+    #[arg(long, default_value_t = 16)]
+    k_chunk: usize,
+    /// Workgroups of compensate that select for themselves, instead of a list.
+    #[arg(long)]
+    own: bool,
     /// f16 activations or output instead of f32; for gemm f16 matrices.
     #[arg(long)]
     f16: bool,

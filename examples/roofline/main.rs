@@ -16,6 +16,7 @@ mod forms;
 mod options;
 mod published;
 mod report;
+mod residual;
 mod rows;
 mod table;
 mod tune;

@@ -2,6 +2,7 @@
 
 use crate::batched;
 use crate::checks::Checks;
+use crate::residual;
 use crate::work::Work;
 use anyhow::Result;
 use fewbytes::launch::{Caps, Knobs, Lookup, Masks, Reduce, Spec};
@@ -174,6 +175,7 @@ pub(crate) fn all(
         plain.extend(products(caps, extent, product)?);
     }
     plain.extend(batched::rows(caps, extent)?);
+    plain.extend(residual::rows(extent)?);
     let side = if extent.software { 1024 } else { 8192 };
     for code_bits in CODE_BITS {
         let shape = VectorShape { rows: side, cols: side, code_bits };
@@ -328,14 +330,15 @@ mod tests {
         let count = |caps: &Caps, extent| all(caps, extent, &[Order::Chain], false).unwrap().len();
         let full = Extent { forms: false, ..extent(false, false) };
         // Shapes x widths; vectors x widths; f16 products; f32 activations; pairs; dequantizing; many
-        // vectors x shapes x routes, f16 and f32 among them; sums of Hessians and products with one.
+        // vectors x shapes x routes, f16 and f32 among them; sums of Hessians and products with one;
+        // channels selected and compensated, shapes x numbers of them.
         let many = 2 * (5 * (3 + 2) + 3) + 3;
-        assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 8 * 2 + 2 * 7 + 3 + 2 * 7 + many);
+        assert_eq!(count(&caps(), full), 8 * 7 + 3 * 7 + 8 * 2 + 2 * 7 + 3 + 2 * 7 + many + 8);
         let without = Caps { f16: false, ..caps() };
-        assert_eq!(count(&without, full), 8 * 7 + 3 * 7 + 2 * 7 + 3 + 2 * 7 + many);
+        assert_eq!(count(&without, full), 8 * 7 + 3 * 7 + 2 * 7 + 3 + 2 * 7 + many + 8);
         assert_eq!(
             count(&caps(), extent(true, false)),
-            2 * 3 + 3 + 2 + 3 + 3 + 2 * 3 + 2 * 5 + 1 + 3
+            2 * 3 + 3 + 2 + 3 + 3 + 2 * 3 + 2 * 5 + 1 + 3 + 4
         );
     }
 

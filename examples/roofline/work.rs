@@ -2,7 +2,8 @@
 
 use fewbytes::launch::{Caps, Knobs, Launch, Spec};
 use fewbytes::linear::{
-    DequantizeBitplane, Gemm, GemvBitplane, GemvVector, HessianUpdate, LnqProduct, MatmulBitplane,
+    Compensate, DequantizeBitplane, Gemm, GemvBitplane, GemvVector, HessianUpdate, LnqProduct,
+    MatmulBitplane, SelectChannels,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 
@@ -18,6 +19,8 @@ pub(crate) enum Work {
     Matmul(MatmulBitplane),
     Hessian(HessianUpdate),
     LnqProduct(LnqProduct),
+    Select(SelectChannels),
+    Compensate(Compensate),
 }
 
 impl Work {
@@ -32,6 +35,8 @@ impl Work {
             Self::Matmul(spec) => spec,
             Self::Hessian(spec) => spec,
             Self::LnqProduct(spec) => spec,
+            Self::Select(spec) => spec,
+            Self::Compensate(spec) => spec,
         }
     }
 

@@ -6,6 +6,7 @@
 mod activation;
 mod arithmetic;
 pub mod bitplane;
+pub mod compensate;
 mod dense;
 pub mod dequantize_bitplane;
 pub mod dequantize_vector;
@@ -35,6 +36,7 @@ mod product;
 mod quantize;
 pub mod residual;
 pub mod select;
+pub mod select_channels;
 pub mod sum_slices;
 mod table;
 mod table_layer;
@@ -46,6 +48,7 @@ mod weights;
 
 pub use activation::Activation;
 pub use arithmetic::Arithmetic;
+pub use compensate::Compensate;
 pub use dequantize_bitplane::DequantizeBitplane;
 pub use dequantize_vector::DequantizeVector;
 pub use fuse::Fused;
@@ -72,8 +75,9 @@ pub use quantize::{
     Method, QuantizeOptions, Quantized, Report, WeightError, quantize, quantize_with_progress,
 };
 pub use residual::{
-    ResidualElement, ResidualLayer, ResidualLayout, ResidualReport, compensate, quantize_residual,
+    ResidualElement, ResidualLayer, ResidualLayout, ResidualReport, quantize_residual,
 };
+pub use select_channels::SelectChannels;
 pub use sum_slices::SumSlices;
 pub use table::TableElement;
 pub use table_layer::TableLayer;

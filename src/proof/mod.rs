@@ -6,6 +6,7 @@
 
 mod bitplane;
 mod check;
+mod compensate;
 mod dequantize_bitplane;
 mod dequantize_vector;
 mod gemm;
@@ -21,6 +22,7 @@ mod lnq_product;
 mod lnq_table;
 mod matmul_bitplane;
 mod products;
+mod select_channels;
 mod stream;
 mod sum_slices;
 mod vector;
@@ -131,6 +133,8 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(lnq_gram::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(lnq_table::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(lnq_objective::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(select_channels::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(compensate::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

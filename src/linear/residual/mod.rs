@@ -21,7 +21,8 @@
 //! `file::ResidualFile`'s (feature `safetensors`).
 //!
 //! ```
-//! use fewbytes::linear::{ResidualElement, Weights, compensate, quantize_residual};
+//! use fewbytes::linear::residual::compensate;
+//! use fewbytes::linear::{ResidualElement, Weights, quantize_residual};
 //!
 //! # fn main() -> fewbytes::Result<()> {
 //! // Two outputs of three channels, and what some base kernel makes of them.

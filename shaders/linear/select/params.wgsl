@@ -1,0 +1,29 @@
+// What selecting and compensating are told.
+
+struct Params {
+    // Outputs of the layer.
+    rows: u32,
+    // Input channels.
+    cols: u32,
+    // Channels taken of all, and of a whole chunk.
+    k: u32,
+    k_chunk: u32,
+    // Chunks that are selected from together, and the slots of the list that theirs take.
+    batch_chunks: u32,
+    batch_slots: u32,
+    // Words from channel to channel of the residual.
+    stride: u32,
+    // Segments of a channel, 32 words each.
+    segments: u32,
+    // Segments of a workgroup.
+    slice: u32,
+    // Batches of chunks.
+    batches: u32,
+    // Uniform arrays begin at multiples of 16 bytes.
+    unused_0: u32,
+    unused_1: u32,
+    // Lower bounds of 32 buckets, as bits of f32.
+    bounds: array<vec4<u32>, 8>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;

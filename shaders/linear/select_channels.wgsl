@@ -1,0 +1,22 @@
+// The channels with the largest keys, ascending. One workgroup a batch: with chunks that do not know
+// of each other that is one chunk.
+
+// [k].
+@group(0) @binding(3) var<storage, read_write> list: array<u32>;
+
+fn put(slot: u32, channel: u32) {
+    list[slot] = channel;
+}
+
+@compute @workgroup_size(256)
+fn select_channels(
+    @builtin(local_invocation_index) index: u32,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let batch = group.y * groups.x + group.x;
+    if batch >= params.batches {
+        return;
+    }
+    select_batch(batch, index);
+}

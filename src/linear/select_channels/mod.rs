@@ -1,0 +1,303 @@
+//! `select_channels`: the input channels that matter most at a step.
+//!
+//! `list [k]` of u32: the channels whose activations `x [cols]` are ranked highest, as many as
+//! [`Budget`] allows, ascending. Channels are ranked by `|x_i|`, or by `|x_i| norm_i` with a norm of
+//! f16 a channel; NaN counts as 0, infinity is largest, and of equal ones the lower index is taken.
+//! Source: "QDEC" (DecDEC), arXiv 2412.20185, section 4.
+//!
+//! | binding | tensor | contents |
+//! |---|---|---|
+//! | 0 | params | 44 words, see `shaders/linear/select/params.wgsl` |
+//! | 3 | list | `[k]`, u32 |
+//! | 4 | x | `[cols]`, f32, or f16 in pairs |
+//! | 6 | norms | `[cols]`, f16 in pairs; no such binding where not [`SelectChannels::weighted`] |
+//!
+//! | [`Method`] | what is taken | workgroups |
+//! |---|---|---|
+//! | [`Method::ChunkRadix`] | of every chunk the largest, in slots of its own: see [`Budget::chunks`] | one a chunk |
+//! | [`Method::Bucket32`] | of every chunk whole buckets from the first, then members of the next by index | one a chunk |
+//! | [`Method::Exact`] | the largest of all, wherever they are | one |
+//!
+//! A method is a key of 32 bits a channel: the bits of what it is ranked by, or its bucket. Of the keys
+//! histograms of 8 bits at a time find the last that is taken (four times; twice for f16, once for
+//! buckets), and running sums where each channel goes. Nothing depends on the order in which lanes
+//! run: the list repeats bit by bit. Keys of an unweighted ranking are integers from the start, so a
+//! device's treatment of subnormal numbers does not show.
+//!
+//! One variant, `baseline`: no feature, default limits. Workgroups have 256 lanes; there are no knobs.
+
+mod reference;
+#[cfg(test)]
+mod tests;
+
+pub use reference::reference;
+
+use super::Activation;
+use super::bitplane::{count, largest, whole};
+use super::select::{Budget, CHUNK};
+use crate::launch::{
+    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Shader, Spec, Traffic, linear_grid,
+    part,
+};
+use crate::{Error, Result};
+
+/// The kernel's name.
+pub const NAME: &str = "select_channels";
+
+/// Number of the list's binding.
+pub const LIST: u32 = 3;
+/// Number of the activations' binding.
+pub const X: u32 = 4;
+/// Number of the norms' binding.
+pub const NORMS: u32 = 6;
+
+/// Lanes of a workgroup: bins of a histogram.
+pub(super) const LANES: u32 = 256;
+/// Workgroup memory of a selection: running sums of lanes and of groups of them, bins, what is found.
+pub(super) const BYTES: u32 = 4 * LANES + 4 * 16 + 4 * LANES + 8;
+
+static PLAIN: [Binding; 3] = [
+    Binding::new(0, "params", Access::Uniform),
+    Binding::new(LIST, "list", Access::ReadWrite),
+    Binding::new(X, "x", Access::Read),
+];
+
+static WEIGHTED: [Binding; 4] = [
+    Binding::new(0, "params", Access::Uniform),
+    Binding::new(LIST, "list", Access::ReadWrite),
+    Binding::new(X, "x", Access::Read),
+    Binding::new(NORMS, "norms", Access::Read),
+];
+
+/// Mirrors `Params` of `select/params.wgsl`.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(super) struct Params {
+    pub(super) rows: u32,
+    pub(super) cols: u32,
+    pub(super) k: u32,
+    pub(super) k_chunk: u32,
+    pub(super) batch_chunks: u32,
+    pub(super) batch_slots: u32,
+    pub(super) stride: u32,
+    pub(super) segments: u32,
+    pub(super) slice: u32,
+    pub(super) batches: u32,
+    pub(super) unused: [u32; 2],
+    pub(super) bounds: [u32; BUCKETS],
+}
+
+/// Buckets of [`Method::Bucket32`].
+pub const BUCKETS: usize = 32;
+
+/// How channels are found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Method {
+    /// The largest of every chunk, exactly.
+    ChunkRadix,
+    /// The published approximation: a channel is in the first bucket whose lower bound it reaches; of
+    /// every chunk whole buckets are taken as long as they fit, and of the next one the first members.
+    /// Bounds are finite and never rise, and the last is 0.
+    Bucket32([f32; BUCKETS]),
+    /// The largest of all channels.
+    Exact,
+}
+
+impl Method {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::ChunkRadix => "chunk radix",
+            Self::Bucket32(_) => "32 buckets",
+            Self::Exact => "exact",
+        }
+    }
+}
+
+/// A selection, described.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SelectChannels {
+    /// How many channels are taken, of which.
+    pub budget: Budget,
+    /// Element type of `x`.
+    pub activation: Activation,
+    /// How they are found.
+    pub method: Method,
+    /// Whether they are ranked by `|x_i| norm_i`. For buckets, the bounds are of that too.
+    pub weighted: bool,
+}
+
+impl SelectChannels {
+    /// By magnitude, of every chunk of f32 activations.
+    pub fn new(budget: Budget) -> Self {
+        let method = Method::ChunkRadix;
+        Self { budget, activation: Activation::F32, method, weighted: false }
+    }
+
+    /// Whether it can be done at all.
+    pub(super) fn check(&self) -> Result<()> {
+        let Method::Bucket32(bounds) = &self.method else { return Ok(()) };
+        let mut before = f32::MAX;
+        for (col, &bound) in bounds.iter().enumerate() {
+            let rule = match bound {
+                _ if !bound.is_finite() => "must be finite",
+                _ if bound.is_sign_negative() && bound != 0.0 => "must not be negative",
+                _ if bound > before => "must not be larger than the one before",
+                _ if col == BUCKETS - 1 && bound != 0.0 => {
+                    "must be 0, so that every channel has one"
+                }
+                _ => {
+                    before = bound;
+                    continue;
+                }
+            };
+            let (what, value) = (format!("bounds of buckets of {NAME}"), f64::from(bound));
+            return Err(Error::Value { what, row: 0, col, value, rule });
+        }
+        Ok(())
+    }
+
+    /// Chunks to select from together so that at most `slots` of the list are filled, and the slots
+    /// that those fill: all chunks at once where they do not know of each other.
+    pub(super) fn batch(&self, slots: usize) -> (usize, usize) {
+        let chunks = self.budget.cols().div_ceil(CHUNK);
+        match (self.method, self.budget.k_chunk()) {
+            (Method::Exact, _) => (chunks, slots),
+            (_, 0) => (chunks, 0),
+            (_, each) => {
+                let chunks = chunks.min(slots / each).max(1);
+                (chunks, chunks * each)
+            }
+        }
+    }
+
+    /// The parameters that selecting knows; those of a residual are 0.
+    pub(super) fn params(&self, (batch_chunks, batch_slots): (usize, usize)) -> Result<Params> {
+        let mut bounds = [0; BUCKETS];
+        if let Method::Bucket32(lower) = &self.method {
+            // Without a sign, so that bits are in order.
+            bounds = lower.map(|bound| bound.abs().to_bits());
+        }
+        let chunks = self.budget.cols().div_ceil(CHUNK);
+        Ok(Params {
+            rows: 0,
+            cols: count("cols", self.budget.cols())?,
+            k: count("k", self.budget.k())?,
+            k_chunk: count("k_chunk", self.budget.k_chunk())?,
+            batch_chunks: count("chunks", batch_chunks)?,
+            batch_slots: count("slots of the list", batch_slots)?,
+            stride: 0,
+            segments: 0,
+            slice: 0,
+            batches: count("batches", chunks.div_ceil(batch_chunks.max(1)))?,
+            unused: [0; 2],
+            bounds,
+        })
+    }
+
+    /// The activations, and the norms where there are any.
+    pub(super) fn operands(&self, caps: &Caps) -> Result<Vec<Operand>> {
+        let cols = self.budget.cols();
+        let bytes = whole("x", cols, self.activation.bytes(), caps)?;
+        let mut operands = vec![Operand { binding: X, piece: 0, offset: 0, bytes }];
+        if self.weighted {
+            let bytes = whole("norms", cols, 2, caps)?;
+            operands.push(Operand { binding: NORMS, piece: 0, offset: 0, bytes });
+        }
+        Ok(operands)
+    }
+
+    /// Bytes of the activations and norms, without padding.
+    pub(super) fn read_bytes(&self) -> u64 {
+        let each = self.activation.bytes() + if self.weighted { 2 } else { 0 };
+        self.budget.cols() as u64 * each as u64
+    }
+
+    /// The parts that select; they need `lib/half.wgsl` where they read f16, and `put`.
+    pub(super) fn parts(&self) -> Vec<Part> {
+        vec![
+            part!("lib/scan_workgroup.wgsl"),
+            match self.weighted {
+                true => part!("linear/select/rank_weighted.wgsl"),
+                false => part!("linear/select/rank_plain.wgsl"),
+            },
+            match (self.method, self.activation, self.weighted) {
+                (Method::Bucket32(_), ..) => part!("linear/select/key_bucket.wgsl"),
+                (_, Activation::F16, false) => part!("linear/select/key_half.wgsl"),
+                _ => part!("linear/select/key_bits.wgsl"),
+            },
+            part!("linear/select/digits.wgsl"),
+            match self.method {
+                Method::Exact => part!("linear/select/whole.wgsl"),
+                Method::ChunkRadix | Method::Bucket32(_) => part!("linear/select/chunks.wgsl"),
+            },
+        ]
+    }
+
+    /// The part that reads activations.
+    pub(super) fn x_part(activation: Activation) -> Part {
+        match activation {
+            Activation::F32 => part!("linear/select/x_f32.wgsl"),
+            Activation::F16 => part!("linear/select/x_f16.wgsl"),
+        }
+    }
+
+    /// Activations, method and ranking in words.
+    pub fn setting(&self) -> String {
+        let weighted = if self.weighted { " weighted" } else { "" };
+        format!("{} {}{weighted}", self.activation.name(), self.method.name())
+    }
+}
+
+impl Spec for SelectChannels {
+    fn kernel(&self) -> &'static str {
+        NAME
+    }
+
+    /// None for a budget of no channels.
+    fn launches(&self, caps: &Caps, _knobs: &Knobs) -> Result<Vec<Launch>> {
+        self.check()?;
+        let k = self.budget.k();
+        if k == 0 {
+            return Ok(Vec::new());
+        }
+        // A workgroup a chunk, or one for all.
+        let chunks =
+            if self.method == Method::Exact { self.budget.cols().div_ceil(CHUNK) } else { 1 };
+        let params = self.params((chunks, 0))?;
+        let bytes = whole("list", k, 4, caps)?;
+        let mut operands = vec![Operand { binding: LIST, piece: 0, offset: 0, bytes }];
+        operands.extend(self.operands(caps)?);
+        let mut parts = vec![part!("linear/select/params.wgsl")];
+        if self.activation == Activation::F16 || self.weighted {
+            parts.push(part!("lib/half.wgsl"));
+        }
+        parts.push(Self::x_part(self.activation));
+        parts.extend(self.parts());
+        parts.push(part!("linear/select_channels.wgsl"));
+        let bindings: &[Binding] = if self.weighted { &WEIGHTED } else { &PLAIN };
+        let needs = Needs {
+            workgroup_bytes: BYTES,
+            invocations: LANES,
+            storage_buffers: operands.len() as u32,
+            binding_bytes: largest(&operands),
+            ..Needs::default()
+        };
+        needs.check(NAME, caps)?;
+        Ok(vec![Launch {
+            kernel: NAME,
+            variant: "baseline",
+            shader: Shader { entry: NAME, preamble: String::new(), parts, constants: Vec::new() },
+            bindings,
+            operands,
+            params: bytemuck::bytes_of(&params).to_vec(),
+            grid: linear_grid(NAME, params.batches.into(), caps.max_groups)?,
+            scratch: Vec::new(),
+            needs,
+            traffic: Traffic {
+                read_bytes: self.read_bytes(),
+                write_bytes: 4 * k as u64,
+                flops: if self.weighted { self.budget.cols() as u64 } else { 0 },
+            },
+        }])
+    }
+}
