@@ -31,7 +31,7 @@ pub(crate) const STEPS: &[Step] = &[
     step("wasm", "both libraries compile for the web", wasm),
     step("drivers", "lavapipe and SwiftShader are there", drivers),
     step("shaders", "naga and tint accept every composed shader", shaders),
-    step("doctor", "the doctor finds every kernel right, by an eighth of its cases", doctor),
+    step("doctor", "the doctor runs and finds a kernel right on both adapters", doctor),
     step("examples", "the examples that need no arguments run", examples),
     step("doctests", "the examples in the documentation run", doctests),
     Step { closes: true, ..step("tests", "every test, on both adapters", tests) },
@@ -97,7 +97,7 @@ fn shaders(ci: &mut Ci) -> Result<()> {
 
 fn doctor(ci: &mut Ci) -> Result<()> {
     // The tests run the same table, whole.
-    run_example(ci, "doctor", &["--quick"])
+    run_example(ci, "doctor", &["--quick", "--filter", "dequantize_bitplane"])
 }
 
 fn examples(ci: &mut Ci) -> Result<()> {
