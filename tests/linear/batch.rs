@@ -69,6 +69,8 @@ fn a_batch_is_the_products_of_its_vectors_to_the_bit() {
         let host = vectors(batch, cols);
         let x = ctx.upload(&host).unwrap();
         for knobs in same_order(bits, ctx.caps().f16) {
+            // Sums depend on the lanes, whose default depends on the number of vectors.
+            let knobs = Knobs { workgroup: knobs.workgroup.or(Some(64)), ..knobs };
             let plan = |batch| {
                 let options = options(batch, Activation::F32, knobs);
                 gemv_bitplane::plan(&ctx, &weights, options).unwrap()
