@@ -165,14 +165,16 @@ fn batch_cases() -> Vec<GemvCase> {
         all.push(GemvCase { batch: 5, bits: 2, rows: 21, knobs, activation: F16, ..DEFAULT });
     }
     // Rows written out and as a loop, with masks of either kind.
-    for (rows, bits) in [(2, 7), (4, 4), (8, 3)] {
-        for (unroll, masks) in
-            [(true, Masks::Hidden), (false, Masks::Hidden), (false, Masks::Constant)]
-        {
-            let (unroll, masks) = (Some(unroll), Some(masks));
-            let knobs = Knobs { rows: Some(rows), unroll, masks, ..Knobs::DEFAULT };
-            all.push(GemvCase { batch: 6, bits, rows: 11, cols: 1120, knobs, ..DEFAULT });
-        }
+    for (rows, bits, unroll, masks) in [
+        (2, 7, true, Masks::Hidden),
+        (4, 4, true, Masks::Constant),
+        (8, 3, true, Masks::Hidden),
+        (2, 5, false, Masks::Hidden),
+        (4, 4, false, Masks::Constant),
+    ] {
+        let (unroll, masks) = (Some(unroll), Some(masks));
+        let knobs = Knobs { rows: Some(rows), unroll, masks, ..Knobs::DEFAULT };
+        all.push(GemvCase { batch: 6, bits, rows: 11, cols: 1120, knobs, ..DEFAULT });
     }
     let squeeze = Squeeze::Binding(140_000);
     all.push(GemvCase { batch: 3, rows: 411, cols: 70, squeeze, bias: true, ..DEFAULT });
