@@ -54,7 +54,7 @@ fn neither_source_nor_workgroups_change_a_bit() {
         for activation in [Activation::F32, Activation::F16] {
             let layout = ResidualLayout::new(1500, cols, ResidualElement::Int4).unwrap();
             let new = Compensate::new(layout, Budget::new(cols, k_chunk).unwrap());
-            let new = Compensate { activation, ..new };
+            let new = Compensate { activation, output: activation, ..new };
             let first = compensated(&ctx, &new, &Knobs::DEFAULT);
             assert!(first.iter().any(|byte| *byte != 0));
             for source in [Source::List, own] {

@@ -113,7 +113,7 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
                 false => Source::List,
             };
             let spec = Compensate::new(layout, Budget::new(cols, arguments.k_chunk)?);
-            let spec = boxed(Compensate { activation, source, ..spec });
+            let spec = boxed(Compensate { activation, output: activation, source, ..spec });
             Ok(Described { layout: None, specs: vec![spec] })
         }
         // The first of the names.

@@ -68,6 +68,11 @@ fn with(ctx: Context, checks: Checks) -> Context {
     }
 }
 
+/// The same context without bounds checks.
+pub(crate) fn unchecked(ctx: Context) -> Context {
+    with(ctx, Checks::Unchecked)
+}
+
 /// How a device is opened; the user asked for it on the command line where it is experimental.
 #[allow(unsafe_code)]
 pub(crate) fn features(experimental: bool) -> Features {

@@ -15,6 +15,7 @@ mod compare;
 mod forms;
 mod options;
 mod published;
+mod qdec;
 mod report;
 mod residual;
 mod rows;
@@ -83,6 +84,9 @@ fn choose(cli: &Cli) -> std::result::Result<Vec<wgpu::Adapter>, (u8, String)> {
 fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<ExitCode> {
     for path in [&cli.json, &cli.svg, &cli.save_cache].into_iter().flatten() {
         report::make_folder(path)?;
+    }
+    if cli.qdec {
+        return qdec::run(cli, chosen);
     }
     let filter = Filter::new(&cli.filter);
     let published = Published::load()?;

@@ -69,6 +69,11 @@ pub(crate) struct Cli {
     /// Adds what --tune finds to this file, which programs can load as a `TuneCache`
     #[arg(long, value_name = "FILE", requires = "tune")]
     pub(crate) save_cache: Option<PathBuf>,
+    /// Measures how many residual channels products can be compensated by beside them, instead of rows:
+    /// slowdown by channels, the knee, and what the model of memory and link says. --svg draws the
+    /// curves, --filter picks layers
+    #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published"])]
+    pub(crate) qdec: bool,
     /// Names the rows and stops
     #[arg(long)]
     pub(crate) list: bool,

@@ -63,7 +63,8 @@ impl OpenOptions {
 const USEFUL: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::SUBGROUP)
     .union(wgpu::Features::TIMESTAMP_QUERY)
-    .union(wgpu::Features::PIPELINE_CACHE);
+    .union(wgpu::Features::PIPELINE_CACHE)
+    .union(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS);
 
 const BACKENDS: wgpu::Backends = wgpu::Backends::PRIMARY;
 

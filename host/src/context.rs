@@ -4,7 +4,7 @@ use crate::adapter::{self, OpenOptions};
 use crate::module::Checks;
 use crate::pipeline::Pipelines;
 use crate::scope::Guarded;
-use crate::{Features, Plan, Scalar, View};
+use crate::{Features, Placement, Plan, Scalar, View};
 use fewbytes::{Caps, Error, Knobs, Launch, Result, Spec};
 use std::sync::Arc;
 
@@ -233,6 +233,16 @@ impl Context {
     /// [`Error::BindingTooLarge`] beyond the device's buffer size, [`Error::OutOfMemory`],
     /// [`Error::DeviceLost`].
     pub fn alloc<T: Scalar>(&self, len: usize) -> Result<View> {
+        self.alloc_in::<T>(len, Placement::Device)
+    }
+
+    /// A new buffer with these usages; `memory` says in errors what kind it is.
+    pub(crate) fn alloc_with<T: Scalar>(
+        &self,
+        len: usize,
+        usage: wgpu::BufferUsages,
+        memory: &str,
+    ) -> Result<View> {
         let size = (len as u64)
             .checked_mul(T::ELEMENT.bytes())
             .and_then(|bytes| bytes.max(4).checked_next_multiple_of(4))
@@ -241,16 +251,15 @@ impl Context {
             let (what, limit) = ("a buffer".to_owned(), self.caps.max_buffer_bytes);
             return Err(Error::BindingTooLarge { what, bytes: size, limit });
         }
-        let buffer = self.guarded.scoped(format!("a buffer of {size} bytes"), |device| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("fewbytes"),
-                size,
-                usage: wgpu::BufferUsages::STORAGE
-                    | wgpu::BufferUsages::COPY_SRC
-                    | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        })?;
+        let buffer =
+            self.guarded.scoped(format!("a buffer of {size} bytes {memory}"), |device| {
+                device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("fewbytes"),
+                    size,
+                    usage,
+                    mapped_at_creation: false,
+                })
+            })?;
         View::new(&buffer, 0, len as u64, T::ELEMENT)
     }
 

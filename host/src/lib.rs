@@ -33,6 +33,7 @@ mod module;
 pub mod ops;
 mod pipeline;
 mod pipeline_cache;
+mod placement;
 mod plan;
 #[cfg(feature = "proof")]
 mod prove;
@@ -45,6 +46,7 @@ mod view;
 pub use adapter::{Features, OpenOptions, adapters, describe};
 pub use context::Context;
 pub use fewbytes::{Error, Result};
+pub use placement::{Memory, Placement};
 pub use plan::{Arg, Bound, Plan};
 #[cfg(feature = "proof")]
 pub use prove::{Verdict, prove};

@@ -33,14 +33,23 @@ pub struct Plan {
 /// Keeps the tensors' buffers alive, and needs the plan no more.
 pub struct Bound {
     guarded: Guarded,
-    steps: Arc<[Step]>,
-    groups: Vec<wgpu::BindGroup>,
+    /// Plans one after the other, each with a group for every step.
+    parts: Vec<(Arc<[Step]>, Vec<wgpu::BindGroup>)>,
 }
 
 impl Bound {
     /// Whether there is nothing to record.
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.parts.iter().all(|(steps, _)| steps.is_empty())
+    }
+
+    /// These launches and then those of another, as one.
+    ///
+    /// Launches that do not write what others use may run beside each other.
+    #[must_use]
+    pub fn then(mut self, next: Self) -> Self {
+        self.parts.extend(next.parts);
+        self
     }
 
     /// Records every launch into the caller's pass.
@@ -49,7 +58,8 @@ impl Bound {
     /// [`Error::DeviceLost`] when that is known; nothing is recorded then.
     pub fn record(&self, pass: &mut wgpu::ComputePass<'_>) -> Result<()> {
         self.guarded.alive()?;
-        for (step, group) in self.steps.iter().zip(&self.groups) {
+        for (step, group) in self.parts.iter().flat_map(|(steps, groups)| steps.iter().zip(groups))
+        {
             pass.set_pipeline(&step.pipeline.pipeline);
             pass.set_bind_group(0, group, &[]);
             let [x, y, z] = step.grid;
@@ -141,7 +151,7 @@ impl Plan {
         self.check_scratch(args, scratch)?;
         let groups: Result<_> =
             self.steps.iter().map(|step| self.bind_step(step, args, scratch)).collect();
-        Ok(Bound { guarded: self.guarded.clone(), steps: Arc::clone(&self.steps), groups: groups? })
+        Ok(Bound { guarded: self.guarded.clone(), parts: vec![(Arc::clone(&self.steps), groups?)] })
     }
 
     /// Binds and records in one call, for tensors that are used once; what is recorded often is

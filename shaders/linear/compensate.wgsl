@@ -46,6 +46,7 @@ fn compensate(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
+    vector = group.z;
     let first = (group.y * groups.x + group.x) * params.slice;
     let last = min(first + params.slice, params.segments);
     let team = index / 32u;

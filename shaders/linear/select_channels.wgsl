@@ -1,11 +1,11 @@
 // The channels with the largest keys, ascending. One workgroup a batch: with chunks that do not know
 // of each other that is one chunk.
 
-// [k].
+// [batch, k].
 @group(0) @binding(3) var<storage, read_write> list: array<u32>;
 
 fn put(slot: u32, channel: u32) {
-    list[slot] = channel;
+    list[vector * params.k + slot] = channel;
 }
 
 @compute @workgroup_size(256)
@@ -18,5 +18,6 @@ fn select_channels(
     if batch >= params.batches {
         return;
     }
+    vector = group.z;
     select_batch(batch, index);
 }

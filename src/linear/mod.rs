@@ -4,6 +4,7 @@
 //! al., ICML 2024, arXiv 2402.10517.
 
 mod activation;
+pub mod add;
 mod arithmetic;
 pub mod bitplane;
 pub mod compensate;
@@ -47,6 +48,7 @@ pub mod vector;
 mod weights;
 
 pub use activation::Activation;
+pub use add::Add;
 pub use arithmetic::Arithmetic;
 pub use compensate::Compensate;
 pub use dequantize_bitplane::DequantizeBitplane;

@@ -20,8 +20,10 @@ pub(super) struct CompensateCase {
     rows: usize,
     cols: usize,
     k_chunk: usize,
+    batch: usize,
     element: ResidualElement,
     activation: Activation,
+    output: Activation,
     source: Source,
     accumulate: bool,
     steps: Steps,
@@ -36,8 +38,10 @@ const DEFAULT: CompensateCase = CompensateCase {
     rows: 301,
     cols: 2600,
     k_chunk: 7,
+    batch: 1,
     element: ResidualElement::Int4,
     activation: Activation::F32,
+    output: Activation::F32,
     source: Source::List,
     accumulate: false,
     steps: Steps::Random,
@@ -52,7 +56,8 @@ pub(super) fn cases() -> Vec<CompensateCase> {
     for source in [Source::List, OWN] {
         for element in ResidualElement::ALL {
             let activation = if element.bits() % 8 == 0 { F16 } else { F32 };
-            let default = CompensateCase { element, source, activation, ..DEFAULT };
+            let default =
+                CompensateCase { element, source, activation, output: activation, ..DEFAULT };
             let line = 1024 / element.bits() as usize;
             // Lone outputs, odd ones, whole segments and one more, several.
             for rows in [1, 2, line - 1, line, line + 1, 3 * line + 5] {
@@ -64,7 +69,7 @@ pub(super) fn cases() -> Vec<CompensateCase> {
             }
             let other = if activation == F16 { F32 } else { F16 };
             for activation in [activation, other] {
-                let default = CompensateCase { activation, ..default };
+                let default = CompensateCase { activation, output: activation, ..default };
                 all.push(CompensateCase { accumulate: true, k_chunk: 64, ..default });
                 all.push(CompensateCase { k_chunk: 1024, rows: 70, ..default });
             }
@@ -75,7 +80,15 @@ pub(super) fn cases() -> Vec<CompensateCase> {
         }
         let default = CompensateCase { source, ..DEFAULT };
         let steps = Steps::Subnormal;
-        all.push(CompensateCase { steps, activation: F16, k_chunk: 300, ..default });
+        let halves = CompensateCase { activation: F16, output: F16, ..default };
+        all.push(CompensateCase { steps, k_chunk: 300, ..halves });
+        // Vectors that begin within a word, whose products are padded; sums kept in f32.
+        for (rows, batch) in [(301, 2), (257, 4), (64, 3)] {
+            all.push(CompensateCase { rows, batch, cols: 1029, k_chunk: 70, ..default });
+            all.push(CompensateCase { rows, batch, cols: 2603, accumulate: true, ..halves });
+            all.push(CompensateCase { rows, batch, cols: 2603, output: F32, ..halves });
+        }
+        all.push(CompensateCase { output: F16, slice: Some(2), rows: 1100, ..default });
         // More channels than 16 bits or a workgroup's memory hold.
         all.push(CompensateCase { cols: 70_000, rows: 3, k_chunk: 64, ..default });
         // A grid of two dimensions with a spare workgroup.
@@ -96,6 +109,7 @@ pub(super) fn cases() -> Vec<CompensateCase> {
                 source,
                 slice,
                 activation,
+                output: activation,
                 ..DEFAULT
             });
         }
@@ -104,7 +118,8 @@ pub(super) fn cases() -> Vec<CompensateCase> {
         for method in [Method::ChunkRadix, Method::Exact, Method::Bucket32(bounds(2.0, 0.8))] {
             let source = Source::Own { method, weighted };
             for activation in [F32, F16] {
-                all.push(CompensateCase { k_chunk: 33, source, activation, ..DEFAULT });
+                let output = activation;
+                all.push(CompensateCase { k_chunk: 33, source, activation, output, ..DEFAULT });
             }
             let element = ResidualElement::F16;
             all.push(CompensateCase { element, source, accumulate: true, ..DEFAULT });
@@ -115,10 +130,10 @@ pub(super) fn cases() -> Vec<CompensateCase> {
 
 impl CompensateCase {
     fn spec(&self) -> Result<Compensate> {
-        let &Self { rows, cols, activation, source, accumulate, .. } = self;
+        let &Self { rows, cols, batch, activation, output, source, accumulate, .. } = self;
         let layout = ResidualLayout::new(rows, cols, self.element)?;
         let budget = Budget::new(cols, self.k_chunk)?;
-        Ok(Compensate { layout, budget, source, activation, accumulate })
+        Ok(Compensate { layout, budget, batch, source, activation, output, accumulate })
     }
 }
 
@@ -153,6 +168,12 @@ impl Case for CompensateCase {
             None => format!(" {} list", activation.name()),
             Some(selection) => format!(" {} own", selection.setting()),
         };
+        if self.output != *activation {
+            name += &format!(" to {}", self.output.name());
+        }
+        if self.batch > 1 {
+            name += &format!(" M{}", self.batch);
+        }
         if self.accumulate {
             name += " added";
         }
@@ -175,9 +196,9 @@ impl Case for CompensateCase {
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
         let spec = self.spec()?;
-        let (layout, activation) = (&spec.layout, self.activation);
+        let (layout, activation, output) = (&spec.layout, self.activation, self.output);
         let seed = self.name();
-        let x = self.steps.vector(self.cols, activation, &seed);
+        let x = self.steps.vector(spec.x_len(), activation, &seed);
         let mut rng = generator(&format!("scales {seed}"));
         let words = residual(layout, &seed);
         // Scales of padding must not matter; one is 0, one subnormal.
@@ -189,18 +210,25 @@ impl Case for CompensateCase {
         };
         let scales: Vec<f16> = (0..layout.padded_rows()).map(scale).collect();
         let scales = if self.element.scaled() { scales } else { Vec::new() };
-        let round = |v: f32| match activation {
+        let round = |v: f32| match output {
             Activation::F32 => v,
             Activation::F16 => f16::from_f32(v).to_f32(),
         };
-        let y: Vec<f32> = (0..self.rows).map(|_| round(uniform(&mut rng))).collect();
+        // What is accumulated on is 0 in its padding.
+        let stride = spec.y_len().div_ceil(self.batch);
+        let mut before = |at: usize| match at % stride < self.rows {
+            true => round(uniform(&mut rng)),
+            false => 0.0,
+        };
+        let y: Vec<f32> = (0..spec.y_len()).map(&mut before).collect();
 
         let selection = spec.selection();
         let weights = match selection {
             Some(selection) if selection.weighted => norms(self.cols, &seed),
             _ => Vec::new(),
         };
-        let plain = SelectChannels { activation, ..SelectChannels::new(spec.budget) };
+        let batch = self.batch;
+        let plain = SelectChannels { activation, batch, ..SelectChannels::new(spec.budget) };
         let list = select_channels::reference(&selection.unwrap_or(plain), &x, &weights)?;
         let result = reference(&spec, &words, &scales, &list, &x, &y)?;
 
@@ -223,11 +251,11 @@ impl Case for CompensateCase {
             tensors.push(Tensor::input(NORMS, padded(bytemuck::cast_slice(&weights).to_vec())));
         }
         tensors.push(if self.accumulate {
-            let mut before = stored(&y, activation);
+            let mut before = stored(&y, output);
             before.resize(before.len().next_multiple_of(4) + CANARY_BYTES, POISON);
             Tensor::input(Y, before)
         } else {
-            Tensor::output(Y, self.rows * activation.bytes())
+            Tensor::output(Y, spec.y_len() * output.bytes())
         });
 
         // A product passes through the roundings of its team's sums, those of all teams, the scale,
@@ -235,25 +263,25 @@ impl Case for CompensateCase {
         let gamma = gamma(spec.budget.k().div_ceil(8) + 8 + 2);
         let tolerance = result.y.iter().zip(&result.condition).map(|(y, condition)| {
             let sum = gamma * condition;
-            match activation {
+            match output {
                 Activation::F32 => sum,
                 // Rounding to f16 afterwards; half a unit of subnormals at least.
                 Activation::F16 => sum + ((y.abs() + sum) / 2048.0).max(f64::powi(2.0, -25)),
             }
         });
         let tolerance = tolerance.collect();
-        let limit = |y: f64| match activation {
+        let limit = |y: f64| match output {
             Activation::F16 if y.abs() >= 65520.0 => y.signum() * f64::INFINITY,
             _ => y,
         };
         let values = result.y.into_iter().map(limit).collect();
-        let relative = match activation {
+        let relative = match output {
             Activation::F32 => 5e-4,
             // Subnormal results keep few bits.
             Activation::F16 if self.steps == Steps::Subnormal => f64::INFINITY,
             Activation::F16 => 1.5e-3,
         };
-        let expected = Expected::Close { element: activation, values, tolerance, relative };
+        let expected = Expected::Close { element: output, values, tolerance, relative };
         let launches = spec.launches(&self.squeeze.apply(caps), knobs)?;
         Ok(Proof { launches, tensors, outputs: vec![Output { binding: Y, expected }] })
     }

@@ -4,6 +4,7 @@
 //! NaN, memory that must not be read full of garbage) and what has to come out, from the scalar
 //! reference. Whoever can run a launch can run a proof; nothing here knows a GPU API.
 
+mod add;
 mod bitplane;
 mod check;
 mod compensate;
@@ -135,6 +136,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(lnq_objective::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(select_channels::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(compensate::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(add::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

@@ -98,6 +98,7 @@ pub(super) fn bounds(a: f32, b: f32) -> [f32; BUCKETS] {
 pub(super) struct SelectCase {
     cols: usize,
     k_chunk: usize,
+    batch: usize,
     steps: Steps,
     activation: Activation,
     method: Method,
@@ -108,6 +109,7 @@ pub(super) struct SelectCase {
 const DEFAULT: SelectCase = SelectCase {
     cols: 4096,
     k_chunk: 7,
+    batch: 1,
     steps: Steps::Random,
     activation: Activation::F32,
     method: Method::ChunkRadix,
@@ -166,6 +168,15 @@ pub(super) fn cases() -> Vec<SelectCase> {
         }
         // A grid of two dimensions with spare workgroups.
         all.push(SelectCase { squeeze: Squeeze::Groups(3), cols: 6500, ..default });
+        // Vectors that begin within a word.
+        for (method, weighted) in
+            [(Method::ChunkRadix, true), (Method::Exact, false), (buckets(1.0, 0.9), false)]
+        {
+            let squeeze = Squeeze::Groups(4);
+            let default = SelectCase { method, weighted, cols: 2603, k_chunk: 40, ..default };
+            all.push(SelectCase { batch: 2, ..default });
+            all.push(SelectCase { batch: 4, cols: 5001, squeeze, ..default });
+        }
     }
     all
 }
@@ -181,6 +192,9 @@ impl Case for SelectCase {
         if let Method::Bucket32(bounds) = self.method {
             name += &format!(" {:e} {:e}", bounds[0], bounds[15]);
         }
+        if self.batch > 1 {
+            name += &format!(" M{}", self.batch);
+        }
         if self.squeeze != Squeeze::None {
             name += &format!(" {:?}", self.squeeze);
         }
@@ -194,7 +208,7 @@ impl Case for SelectCase {
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
         let spec = self.spec()?;
         let seed = self.name();
-        let x = self.steps.vector(self.cols, self.activation, &seed);
+        let x = self.steps.vector(spec.x_len(), self.activation, &seed);
         let norms = if self.weighted { norms(self.cols, &seed) } else { Vec::new() };
         let list = reference(&spec, &x, &norms)?;
         let padded = |mut bytes: Vec<u8>| {
@@ -217,8 +231,9 @@ impl Case for SelectCase {
 
 impl SelectCase {
     fn spec(&self) -> Result<SelectChannels> {
-        let &Self { cols, k_chunk, activation, method, weighted, .. } = self;
-        Ok(SelectChannels { budget: Budget::new(cols, k_chunk)?, activation, method, weighted })
+        let &Self { cols, k_chunk, batch, activation, method, weighted, .. } = self;
+        let budget = Budget::new(cols, k_chunk)?;
+        Ok(SelectChannels { budget, batch, activation, method, weighted })
     }
 
     fn spec_setting(&self) -> String {

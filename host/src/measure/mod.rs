@@ -63,12 +63,16 @@ mod budget;
 mod operands;
 mod pass;
 mod probe;
+mod residence;
 mod run;
 mod stats;
 
 pub use budget::{Budget, MOST_COPIES};
 pub use operands::Operands;
+#[cfg(feature = "tune")]
+pub(crate) use operands::noise_words;
 pub use probe::Probe;
+pub use residence::{Place, Residence, host_residence, residence, stream};
 pub use run::time;
 pub use stats::{SLOWED, Settling, Spread, agree, dispatches_for, elapsed_ns, slowed};
 

@@ -119,22 +119,59 @@ impl Operands {
             Order::Chain => lend()?,
             Order::Independent => None,
         };
-        let bind = |at: usize| {
-            // Pieces of a binding follow each other in the list.
-            let mut pieces: BTreeMap<u32, Vec<View>> = BTreeMap::new();
-            for Slots { binding, views } in &self.tensors {
-                let view = views.get(at % views.len().max(1)).cloned();
-                pieces.entry(*binding).or_default().extend(view);
-            }
-            let args: Vec<_> =
-                pieces.iter().map(|(binding, pieces)| Arg { binding: *binding, pieces }).collect();
-            match self.order {
-                Order::Chain => plan.bind(&args, shared.as_ref()),
-                // Scratch memory is written too, so one for all would keep them apart.
-                Order::Independent => plan.bind(&args, lend()?.as_ref()),
-            }
+        let bind = |at: usize| match self.order {
+            Order::Chain => self.bind(plan, at, &[], shared.as_ref()),
+            // Scratch memory is written too, so one for all would keep them apart.
+            Order::Independent => self.bind(plan, at, &[], lend()?.as_ref()),
         };
         (0..self.len).map(bind).collect()
+    }
+
+    /// Bounds of a rotation.
+    #[cfg(feature = "tune")]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The one piece of a tensor that bound number `at` of a rotation has.
+    #[cfg(feature = "tune")]
+    pub(crate) fn view(&self, binding: u32, at: usize) -> Option<&View> {
+        let slots = self.tensors.iter().find(|slots| slots.binding == binding)?;
+        slots.views.get(at % slots.views.len().max(1))
+    }
+
+    /// Bound number `at` of a rotation, with scratch memory of its own and other views for some
+    /// bindings.
+    #[cfg(feature = "tune")]
+    pub(crate) fn bound(
+        &self,
+        ctx: &Context,
+        plan: &Plan,
+        at: usize,
+        others: &[(u32, View)],
+    ) -> Result<Bound> {
+        let bytes = usize::try_from(plan.scratch_bytes()).unwrap_or(usize::MAX);
+        let scratch = if bytes > 0 { Some(ctx.alloc::<u8>(bytes)?) } else { None };
+        self.bind(plan, at, others, scratch.as_ref())
+    }
+
+    fn bind(
+        &self,
+        plan: &Plan,
+        at: usize,
+        others: &[(u32, View)],
+        scratch: Option<&View>,
+    ) -> Result<Bound> {
+        // Pieces of a binding follow each other in the list.
+        let mut pieces: BTreeMap<u32, Vec<View>> = BTreeMap::new();
+        for Slots { binding, views } in &self.tensors {
+            let other = others.iter().find(|(number, _)| number == binding);
+            let view = other.map(|(_, view)| view).or(views.get(at % views.len().max(1)));
+            pieces.entry(*binding).or_default().extend(view.cloned());
+        }
+        let args: Vec<_> =
+            pieces.iter().map(|(binding, pieces)| Arg { binding: *binding, pieces }).collect();
+        plan.bind(&args, scratch)
     }
 }
 
@@ -198,8 +235,13 @@ fn slots(
 /// Words without a pattern, at most as many as the largest tensor needs.
 fn noise(ctx: &Context, largest: u64) -> Result<View> {
     let words = usize::try_from(largest.clamp(4, NOISE_BYTES).div_ceil(4)).unwrap_or(1);
+    ctx.upload(&noise_words(words))
+}
+
+/// Words that are at once codes of any kind, two f16 and one f32, finite and below 2 in magnitude.
+pub(crate) fn noise_words(words: usize) -> Vec<u32> {
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
-    let words: Vec<u32> = (0..words)
+    (0..words)
         .map(|_| {
             // Marsaglia's xorshift; the high half is the better one.
             state ^= state << 13;
@@ -208,8 +250,7 @@ fn noise(ctx: &Context, largest: u64) -> Result<View> {
             // Without the top bit of their exponents no f16 and no f32 is infinite, NaN or large.
             (state >> 32) as u32 & 0xbfff_bfff
         })
-        .collect();
-    ctx.upload(&words)
+        .collect()
 }
 
 /// Copies the noise over a buffer on the device, as often as it takes.

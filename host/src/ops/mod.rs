@@ -1,7 +1,10 @@
 //! One thin function family for each kernel: `plan` once, `bind` once for each set of tensors,
 //! `record` often.
 
+pub mod add;
 mod bitplane_weights;
+pub mod compensate;
+pub mod compensated;
 pub mod dequantize_bitplane;
 pub mod dequantize_vector;
 pub mod gemm;
@@ -13,12 +16,15 @@ pub mod hessian_update;
 pub mod lnq;
 pub mod matmul_bitplane;
 mod products;
+mod residual_weights;
+pub mod select_channels;
 pub mod stream_copy;
 pub mod stream_read;
 pub mod sum_slices;
 mod vector_weights;
 
 pub use bitplane_weights::BitplaneWeights;
+pub use residual_weights::ResidualWeights;
 pub use vector_weights::VectorWeights;
 
 /// Floating-point operations that are submitted at a time, some tens of milliseconds on an

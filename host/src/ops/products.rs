@@ -85,6 +85,21 @@ impl Plan {
         Ok(Bound { layout: self.layout.clone(), widths })
     }
 
+    /// Binds the product at one width, for what runs with it at that width only.
+    ///
+    /// # Errors
+    /// [`Error::Range`] or [`Error::Unsupported`] for a width that was not uploaded, and as
+    /// [`Plan::bind`].
+    pub fn bind_width(
+        &self,
+        bits: u8,
+        weights: &BitplaneWeights,
+        x: &View,
+        y: &View,
+    ) -> Result<crate::Bound> {
+        self.width(bits)?.bind(&self.args(weights, x, y)?, None)
+    }
+
     /// Binds and records `y = W_bits x + bias` in one call.
     ///
     /// # Errors

@@ -60,7 +60,7 @@ pub(super) fn parse(name: &str, text: &[u8]) -> Result<Vec<TuneEntry>> {
 }
 
 /// Parses one JSON document; errors name the field.
-fn read_json<'de, T: Deserialize<'de>>(name: &str, text: &'de [u8]) -> Result<T> {
+pub(super) fn read_json<'de, T: Deserialize<'de>>(name: &str, text: &'de [u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let field = error.path().to_string();

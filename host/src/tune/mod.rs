@@ -30,6 +30,8 @@
 //! ```
 
 mod cache;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod compensation;
 mod entry;
 mod file;
 #[cfg(not(target_arch = "wasm32"))]

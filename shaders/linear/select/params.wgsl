@@ -19,11 +19,14 @@ struct Params {
     slice: u32,
     // Batches of chunks.
     batches: u32,
-    // Uniform arrays begin at multiples of 16 bytes.
-    unused_0: u32,
-    unused_1: u32,
+    // Elements from vector to vector of the activations, and of what is compensated.
+    x_stride: u32,
+    y_stride: u32,
     // Lower bounds of 32 buckets, as bits of f32.
     bounds: array<vec4<u32>, 8>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
+
+// Which of the vectors the workgroup works for.
+var<private> vector: u32;

@@ -1,10 +1,11 @@
-// f16 activations, two a word; needs no feature, and widens them as integers: what hardware does to
+// f16 activations `[batch, cols]`, two a word without padding; needs no feature, and widens them as integers: what hardware does to
 // subnormals must not move a channel. Sibling: x_f32.wgsl.
 
 @group(0) @binding(4) var<storage, read> x: array<u32>;
 
 fn x_half(channel: u32) -> u32 {
-    return (x[channel / 2u] >> (16u * (channel & 1u))) & 0xffffu;
+    let element = vector * params.x_stride + channel;
+    return (x[element / 2u] >> (16u * (element & 1u))) & 0xffffu;
 }
 
 // Bits as f32 of an f16 without its sign; infinity and NaN are what tables do not hold.

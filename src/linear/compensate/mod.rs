@@ -2,16 +2,18 @@
 //!
 //! `y[j] = scale[j] * sum over the selected channels i of q[j, i] x[i]`, of a residual as
 //! [`ResidualLayout`] says, summed in f32 and multiplied by the scale once; or that added to what `y`
-//! holds. Every element of `y [rows]` is written. Source: "QDEC" (DecDEC), arXiv 2412.20185, section 4.
+//! holds, for each of a few vectors. Every element of `y` is written. The stride of `y [batch, y_stride]` is
+//! the rows, rounded up to an even number where `x` or `y` is f16, with 0 in the padding; where there is one
+//! vector, `y` is `[rows]`. Source: "QDEC" (DecDEC), arXiv 2412.20185, section 4.
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
 //! | 0 | params | 44 words, see `shaders/linear/select/params.wgsl` |
 //! | 1 | residual | `[cols, stride]`, u32 |
 //! | 2 | scales | `[padded rows]`, f16 in pairs; no such binding for residuals of f16 |
-//! | 3 | list | `[k]`, u32; with [`Source::List`] alone |
-//! | 4 | x | `[cols]`, f32, or f16 in pairs |
-//! | 5 | y | `[rows]`, f32, or f16 in pairs |
+//! | 3 | list | `[batch, k]`, u32; with [`Source::List`] alone |
+//! | 4 | x | `[batch, cols]`, f32, or f16 in pairs |
+//! | 5 | y | `[batch, y_stride]`, f32, or f16 in pairs |
 //! | 6 | norms | `[cols]`, f16 in pairs; where a weighted [`Source::Own`] needs them |
 //!
 //! **Where the list comes from.** With [`Source::List`] it is what [`super::select_channels`] wrote
@@ -29,16 +31,23 @@
 //! how many workgroups there are. Default: one segment a workgroup, for [`Source::Own`] more so that
 //! there are at most 64. One variant, `baseline`: no feature, default limits.
 
+mod model;
 mod reference;
+mod search;
+mod structure;
 #[cfg(test)]
 mod tests;
 
+pub use model::{Model, OVERHEAD_NS, Rates, estimate, unified_slowdown};
 pub use reference::{Compensated, reference};
+pub use search::{Choice, Curve, LayerChoice, LayerTimes, search};
+pub use structure::Structure;
 
 use super::bitplane::{count, largest, whole};
+use super::product::y_len;
 use super::residual::{ResidualElement, ResidualLayout};
 use super::select::Budget;
-use super::select_channels::{self, BYTES, LANES, Method};
+use super::select_channels::{self, BYTES, LANES, Method, batched, check_batch};
 use super::{Activation, SelectChannels};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Shader, Spec, Traffic, linear_grid,
@@ -112,30 +121,46 @@ pub struct Compensate {
     pub layout: ResidualLayout,
     /// How many channels are taken.
     pub budget: Budget,
-    /// Where the list of them comes from.
+    /// Vectors, 1 to [`select_channels::MAX_BATCH`].
+    pub batch: usize,
+    /// Where the list of channels comes from.
     pub source: Source,
-    /// Element type of `x` and `y`.
+    /// Element type of `x`.
     pub activation: Activation,
+    /// Element type of `y`.
+    pub output: Activation,
     /// Whether to add to what `y` holds.
     pub accumulate: bool,
 }
 
 impl Compensate {
-    /// In the place of what `y` holds, of a list, f32.
+    /// In the place of what `y` holds, of a list, one vector, all of f32.
     pub fn new(layout: ResidualLayout, budget: Budget) -> Self {
-        let (source, activation) = (Source::List, Activation::F32);
-        Self { layout, budget, source, activation, accumulate: false }
+        let (source, f32) = (Source::List, Activation::F32);
+        Self { layout, budget, batch: 1, source, activation: f32, output: f32, accumulate: false }
     }
 
     /// The selection that makes the list; `None` where one is given.
     pub fn selection(&self) -> Option<SelectChannels> {
-        let Self { budget, activation, .. } = *self;
+        let Self { budget, batch, activation, .. } = *self;
         match self.source {
             Source::List => None,
             Source::Own { method, weighted } => {
-                Some(SelectChannels { budget, activation, method, weighted })
+                Some(SelectChannels { budget, batch, activation, method, weighted })
             }
         }
+    }
+
+    /// Elements of `x`.
+    pub fn x_len(&self) -> usize {
+        self.batch.saturating_mul(self.layout.cols())
+    }
+
+    /// Elements of `y`.
+    pub fn y_len(&self) -> usize {
+        let halves = [self.activation, self.output].contains(&Activation::F16);
+        let like = if halves { Activation::F16 } else { Activation::F32 };
+        y_len(self.layout.rows(), self.batch, like)
     }
 
     /// Whether sizes agree.
@@ -144,6 +169,7 @@ impl Compensate {
         if expected != found {
             return Err(Error::shape("channels of the budget", expected, found));
         }
+        check_batch(NAME, self.batch)?;
         self.selection().map_or(Ok(()), |selection| selection.check())
     }
 
@@ -174,12 +200,13 @@ impl Compensate {
         match self.selection() {
             Some(selection) => operands.extend(selection.operands(caps)?),
             None => {
-                operands.push(bound(LIST, whole("list", self.budget.k(), 4, caps)?));
-                let bytes = whole("x", layout.cols(), self.activation.bytes(), caps)?;
+                let list = self.batch * self.budget.k();
+                operands.push(bound(LIST, whole("list", list, 4, caps)?));
+                let bytes = whole("x", self.x_len(), self.activation.bytes(), caps)?;
                 operands.push(bound(X, bytes));
             }
         }
-        operands.push(bound(Y, whole("y", layout.rows(), self.activation.bytes(), caps)?));
+        operands.push(bound(Y, whole("y", self.y_len(), self.output.bytes(), caps)?));
         operands.sort_by_key(|operand| operand.binding);
         Ok(operands)
     }
@@ -208,7 +235,7 @@ impl Compensate {
             ResidualElement::Int8 => part!("linear/residual/int8.wgsl"),
             ResidualElement::F16 => part!("linear/residual/f16.wgsl"),
         });
-        parts.push(match self.activation {
+        parts.push(match self.output {
             Activation::F32 => part!("linear/residual/y_f32.wgsl"),
             Activation::F16 => part!("linear/residual/y_f16.wgsl"),
         });
@@ -219,17 +246,18 @@ impl Compensate {
     }
 
     fn traffic(&self) -> Traffic {
-        let (rows, k) = (self.layout.rows() as u64, self.budget.k() as u64);
-        let each = self.activation.bytes() as u64;
+        let (batch, rows) = (self.batch as u64, self.layout.rows() as u64);
+        let k = batch * self.budget.k() as u64;
+        let each = self.output.bytes() as u64;
         let scales = if self.layout.element().scaled() { 2 * rows } else { 0 };
         let channels = match self.selection() {
             Some(selection) => selection.read_bytes(),
-            None => (4 + each) * k,
+            None => (4 + self.activation.bytes() as u64) * k,
         };
-        let before = if self.accumulate { rows * each } else { 0 };
+        let before = if self.accumulate { batch * rows * each } else { 0 };
         Traffic {
-            read_bytes: self.layout.bytes_of(self.budget.k()) + scales + channels + before,
-            write_bytes: rows * each,
+            read_bytes: batch * self.layout.bytes_of(self.budget.k()) + scales + channels + before,
+            write_bytes: batch * rows * each,
             flops: 2 * rows * k,
         }
     }
@@ -259,6 +287,7 @@ impl Spec for Compensate {
             stride: count("words of a channel", layout.stride())?,
             segments: count("segments", layout.segments())?,
             slice: count("segments of a workgroup", slice)?,
+            y_stride: count("stride of y", self.y_len().div_ceil(self.batch))?,
             ..selection.params(batch)?
         };
         let weighted = matches!(self.source, Source::Own { weighted: true, .. });
@@ -279,7 +308,7 @@ impl Spec for Compensate {
             bindings: bindings(layout.element().scaled(), listed, weighted),
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),
-            grid: linear_grid(NAME, groups, caps.max_groups)?,
+            grid: batched(linear_grid(NAME, groups, caps.max_groups)?, self.batch),
             scratch: Vec::new(),
             needs,
             traffic: self.traffic(),

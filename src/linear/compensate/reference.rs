@@ -9,13 +9,13 @@ use half::f16;
 /// any order of summation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Compensated {
-    /// `y [rows]` in f64.
+    /// `y [batch, y_stride]` in f64.
     pub y: Vec<f64>,
     /// The condition of every output.
     pub condition: Vec<f64>,
 }
 
-/// The compensation of the channels of a list; `y` is what is there before, and counts where the spec
+/// The compensation of the channels of a list, `[batch, k]`; `y` is what is there before, and counts where the spec
 /// accumulates. `scales` are empty for residuals of f16.
 ///
 /// # Errors
@@ -34,9 +34,9 @@ pub fn reference(
     for (what, expected, found) in [
         ("words of the residual", layout.words(), words.len()),
         ("scales of the residual", scaled, scales.len()),
-        ("list of channels", spec.budget.k(), list.len()),
-        ("length of x", layout.cols(), x.len()),
-        ("length of y", layout.rows(), y.len()),
+        ("lists of channels", spec.batch * spec.budget.k(), list.len()),
+        ("length of x", spec.x_len(), x.len()),
+        ("length of y", spec.y_len(), y.len()),
     ] {
         if expected != found {
             return Err(Error::shape(what, expected, found));
@@ -46,11 +46,15 @@ pub fn reference(
         return Err(Error::range("channel", format!("0..{}", layout.cols()), channel));
     }
     let (bits, n) = (element.bits() as usize, element.per_word());
-    let mut all = Compensated { y: Vec::new(), condition: Vec::new() };
-    for row in 0..layout.rows() {
-        let before = if spec.accumulate { f64::from(y[row]) } else { 0.0 };
+    // Padding between vectors is 0.
+    let mut all = Compensated { y: vec![0.0; y.len()], condition: vec![0.0; y.len()] };
+    let (k, stride) = (spec.budget.k(), y.len().div_ceil(spec.batch.max(1)));
+    for (vector, row) in (0..spec.batch).flat_map(|v| (0..layout.rows()).map(move |row| (v, row))) {
+        let at = vector * stride + row;
+        let before = if spec.accumulate { f64::from(y[at]) } else { 0.0 };
         let (mut sum, mut condition) = (0.0, 0.0);
-        for &channel in list {
+        let x = &x[vector * layout.cols()..];
+        for &channel in &list[vector * k..(vector + 1) * k] {
             let channel = channel as usize;
             let word = words[channel * layout.stride() + row / n];
             let code = (u64::from(word) >> (bits * (row % n))) & ((1 << bits) - 1);
@@ -63,8 +67,8 @@ pub fn reference(
             condition += term.abs();
         }
         let scale = scales.get(row).map_or(1.0, |scale| scale.to_f64());
-        all.y.push(before + scale * sum);
-        all.condition.push(before.abs() + (scale * condition).abs());
+        all.y[at] = before + scale * sum;
+        all.condition[at] = before.abs() + (scale * condition).abs();
     }
     Ok(all)
 }

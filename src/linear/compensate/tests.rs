@@ -71,6 +71,7 @@ fn selected_channels_are_what_has_to_move() {
     let own = Compensate {
         source: Source::Own { method, weighted: true },
         activation: Activation::F16,
+        output: Activation::F16,
         accumulate: true,
         ..list
     };

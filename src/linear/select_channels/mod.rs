@@ -1,15 +1,15 @@
 //! `select_channels`: the input channels that matter most at a step.
 //!
-//! `list [k]` of u32: the channels whose activations `x [cols]` are ranked highest, as many as
-//! [`Budget`] allows, ascending. Channels are ranked by `|x_i|`, or by `|x_i| norm_i` with a norm of
+//! `list [batch, k]` of u32: of every vector the channels whose activations `x [batch, cols]` are ranked
+//! highest, as many as [`Budget`] allows, ascending. Channels are ranked by `|x_i|`, or by `|x_i| norm_i` with a norm of
 //! f16 a channel; NaN counts as 0, infinity is largest, and of equal ones the lower index is taken.
 //! Source: "QDEC" (DecDEC), arXiv 2412.20185, section 4.
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
 //! | 0 | params | 44 words, see `shaders/linear/select/params.wgsl` |
-//! | 3 | list | `[k]`, u32 |
-//! | 4 | x | `[cols]`, f32, or f16 in pairs |
+//! | 3 | list | `[batch, k]`, u32 |
+//! | 4 | x | `[batch, cols]`, f32, or f16 in pairs |
 //! | 6 | norms | `[cols]`, f16 in pairs; no such binding where not [`SelectChannels::weighted`] |
 //!
 //! | [`Method`] | what is taken | workgroups |
@@ -83,9 +83,14 @@ pub(super) struct Params {
     pub(super) segments: u32,
     pub(super) slice: u32,
     pub(super) batches: u32,
-    pub(super) unused: [u32; 2],
+    pub(super) x_stride: u32,
+    pub(super) y_stride: u32,
     pub(super) bounds: [u32; BUCKETS],
 }
+
+/// Most vectors that channels are selected of at once: each has channels of its own, so what has to be
+/// fetched grows with their number, and large batches are better served without.
+pub const MAX_BATCH: usize = 4;
 
 /// Buckets of [`Method::Bucket32`].
 pub const BUCKETS: usize = 32;
@@ -118,6 +123,8 @@ impl Method {
 pub struct SelectChannels {
     /// How many channels are taken, of which.
     pub budget: Budget,
+    /// Vectors, 1 to [`MAX_BATCH`].
+    pub batch: usize,
     /// Element type of `x`.
     pub activation: Activation,
     /// How they are found.
@@ -127,14 +134,15 @@ pub struct SelectChannels {
 }
 
 impl SelectChannels {
-    /// By magnitude, of every chunk of f32 activations.
+    /// By magnitude, of every chunk of one vector of f32 activations.
     pub fn new(budget: Budget) -> Self {
         let method = Method::ChunkRadix;
-        Self { budget, activation: Activation::F32, method, weighted: false }
+        Self { budget, batch: 1, activation: Activation::F32, method, weighted: false }
     }
 
     /// Whether it can be done at all.
     pub(super) fn check(&self) -> Result<()> {
+        check_batch(NAME, self.batch)?;
         let Method::Bucket32(bounds) = &self.method else { return Ok(()) };
         let mut before = f32::MAX;
         for (col, &bound) in bounds.iter().enumerate() {
@@ -189,7 +197,8 @@ impl SelectChannels {
             segments: 0,
             slice: 0,
             batches: count("batches", chunks.div_ceil(batch_chunks.max(1)))?,
-            unused: [0; 2],
+            x_stride: count("cols", self.budget.cols())?,
+            y_stride: 0,
             bounds,
         })
     }
@@ -197,7 +206,7 @@ impl SelectChannels {
     /// The activations, and the norms where there are any.
     pub(super) fn operands(&self, caps: &Caps) -> Result<Vec<Operand>> {
         let cols = self.budget.cols();
-        let bytes = whole("x", cols, self.activation.bytes(), caps)?;
+        let bytes = whole("x", self.x_len(), self.activation.bytes(), caps)?;
         let mut operands = vec![Operand { binding: X, piece: 0, offset: 0, bytes }];
         if self.weighted {
             let bytes = whole("norms", cols, 2, caps)?;
@@ -208,8 +217,18 @@ impl SelectChannels {
 
     /// Bytes of the activations and norms, without padding.
     pub(super) fn read_bytes(&self) -> u64 {
-        let each = self.activation.bytes() + if self.weighted { 2 } else { 0 };
-        self.budget.cols() as u64 * each as u64
+        let norms = if self.weighted { 2 * self.budget.cols() } else { 0 };
+        (self.x_len() * self.activation.bytes() + norms) as u64
+    }
+
+    /// Elements of `x`.
+    pub fn x_len(&self) -> usize {
+        self.batch.saturating_mul(self.budget.cols())
+    }
+
+    /// Elements of the list.
+    pub fn list_len(&self) -> usize {
+        self.batch.saturating_mul(self.budget.k())
     }
 
     /// The parts that select; they need `lib/half.wgsl` where they read f16, and `put`.
@@ -248,6 +267,19 @@ impl SelectChannels {
     }
 }
 
+/// That there are vectors, and not too many.
+pub(super) fn check_batch(kernel: &str, batch: usize) -> Result<()> {
+    match batch {
+        1..=MAX_BATCH => Ok(()),
+        _ => Err(Error::range(format!("batch of {kernel}"), format!("1..={MAX_BATCH}"), batch)),
+    }
+}
+
+/// The same workgroups for every vector; there are few, see [`check_batch`].
+pub(super) fn batched([x, y, _]: [u32; 3], batch: usize) -> [u32; 3] {
+    [x, y, batch as u32]
+}
+
 impl Spec for SelectChannels {
     fn kernel(&self) -> &'static str {
         NAME
@@ -256,15 +288,14 @@ impl Spec for SelectChannels {
     /// None for a budget of no channels.
     fn launches(&self, caps: &Caps, _knobs: &Knobs) -> Result<Vec<Launch>> {
         self.check()?;
-        let k = self.budget.k();
-        if k == 0 {
+        if self.budget.k() == 0 {
             return Ok(Vec::new());
         }
         // A workgroup a chunk, or one for all.
         let chunks =
             if self.method == Method::Exact { self.budget.cols().div_ceil(CHUNK) } else { 1 };
         let params = self.params((chunks, 0))?;
-        let bytes = whole("list", k, 4, caps)?;
+        let bytes = whole("list", self.list_len(), 4, caps)?;
         let mut operands = vec![Operand { binding: LIST, piece: 0, offset: 0, bytes }];
         operands.extend(self.operands(caps)?);
         let mut parts = vec![part!("linear/select/params.wgsl")];
@@ -290,13 +321,13 @@ impl Spec for SelectChannels {
             bindings,
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),
-            grid: linear_grid(NAME, params.batches.into(), caps.max_groups)?,
+            grid: batched(linear_grid(NAME, params.batches.into(), caps.max_groups)?, self.batch),
             scratch: Vec::new(),
             needs,
             traffic: Traffic {
                 read_bytes: self.read_bytes(),
-                write_bytes: 4 * k as u64,
-                flops: if self.weighted { self.budget.cols() as u64 } else { 0 },
+                write_bytes: 4 * self.list_len() as u64,
+                flops: if self.weighted { self.x_len() as u64 } else { 0 },
             },
         }])
     }

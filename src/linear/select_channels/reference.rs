@@ -9,17 +9,23 @@ use std::ops::Range;
 /// The list, by sorting; `norms` of f16 where the ranking is weighted, else none.
 ///
 /// # Errors
-/// [`Error::Shape`] when there is not one activation and, where weighted, one norm a channel.
+/// [`Error::Shape`] when there is not one activation of every vector and, where weighted, one norm
+/// a channel.
 pub fn reference(spec: &SelectChannels, x: &[f32], norms: &[f16]) -> Result<Vec<u32>> {
     spec.check()?;
     let cols = spec.budget.cols();
-    if x.len() != cols {
-        return Err(Error::shape("length of x", cols, x.len()));
+    if x.len() != spec.x_len() {
+        return Err(Error::shape("length of x", format!("{} x {cols}", spec.batch), x.len()));
     }
     let expected = if spec.weighted { cols } else { 0 };
     if norms.len() != expected {
         return Err(Error::shape("norms of channels", expected, norms.len()));
     }
+    Ok(x.chunks_exact(cols).flat_map(|x| of_vector(spec, x, norms)).collect())
+}
+
+/// The list of one vector.
+fn of_vector(spec: &SelectChannels, x: &[f32], norms: &[f16]) -> Vec<u32> {
     let rank = |channel: usize| {
         let norm = if spec.weighted { norms[channel].to_f32() } else { 1.0 };
         let rank = x[channel].abs() * norm;
@@ -44,11 +50,11 @@ pub fn reference(spec: &SelectChannels, x: &[f32], norms: &[f16]) -> Result<Vec<
         all.sort_unstable();
         all.into_iter().map(|channel| channel as u32).collect()
     };
-    Ok(match spec.method {
-        Method::Exact => best(0..cols, spec.budget.k()),
+    match spec.method {
+        Method::Exact => best(0..x.len(), spec.budget.k()),
         Method::ChunkRadix | Method::Bucket32(_) => {
             let chunks = spec.budget.chunks();
             chunks.flat_map(|(channels, slots)| best(channels, slots.len())).collect()
         }
-    })
+    }
 }
