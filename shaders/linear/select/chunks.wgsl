@@ -1,7 +1,8 @@
-// The largest keys of every chunk of 1024 channels. A lane of 256 holds the keys of four
-// neighbouring channels. Sibling: whole.wgsl.
+// The largest keys of every chunk of 1024 channels, `SIDE` chunks side by side: each has a team of
+// lanes, and a lane the keys of `KEYS` neighbouring channels. Sibling: whole.wgsl.
 
 const CHUNK: u32 = 1024u;
+const KEYS: u32 = 4u * SIDE;
 
 // Calls `put(slot, channel)` for the channels selected of a batch of chunks, in ascending order of
 // slots and channels alike. To be called by all lanes.
@@ -9,48 +10,53 @@ fn select_batch(batch: u32, index: u32) {
     let chunks = (params.cols + CHUNK - 1u) / CHUNK;
     let first = batch * params.batch_chunks;
     let end = min(chunks, first + params.batch_chunks);
-    for (var chunk = first; chunk < end; chunk += 1u) {
-        select_chunk(chunk, index);
+    for (var chunk = first; chunk < end; chunk += SIDE) {
+        select_chunk(chunk + index / SCAN_LANES, end, index);
     }
 }
 
-fn select_chunk(chunk: u32, index: u32) {
-    let channels = min(params.cols - chunk * CHUNK, CHUNK);
+// Lanes whose chunk is none, or has nothing to give, take part without keys.
+fn select_chunk(chunk: u32, end: u32, index: u32) {
+    let channels = select(0u, min(params.cols - chunk * CHUNK, CHUNK), chunk < end);
     let take = channels * params.k_chunk / CHUNK;
-    if take == 0u {
-        return;
-    }
-    let own = chunk * CHUNK + 4u * index;
-    let count = min(max(channels, 4u * index) - 4u * index, 4u);
-    var keys: array<u32, 4>;
-    for (var i = 0u; i < count; i += 1u) {
-        keys[i] = key_of(own + i);
+    let place = KEYS * (index % SCAN_LANES);
+    let own = chunk * CHUNK + place;
+    let count = select(0u, min(max(channels, place) - place, KEYS), take > 0u);
+    var keys: array<u32, KEYS>;
+    for (var i = 0u; i < KEYS; i += 1u) {
+        if i < count {
+            keys[i] = key_of(own + i);
+        }
     }
 
     var last = Found(0u, take);
     for (var digit = 0u; digit < DIGITS; digit += 1u) {
         let shift = 24u - 8u * digit;
         clear_bins(index);
-        for (var i = 0u; i < count; i += 1u) {
-            count_key(keys[i], last.key, shift);
+        for (var i = 0u; i < KEYS; i += 1u) {
+            if i < count {
+                count_key(keys[i], last.key, shift, index);
+            }
         }
         last = find_digit(last, shift, index);
     }
 
     // Of equal keys the first are taken.
     var both = 0u;
-    for (var i = 0u; i < count; i += 1u) {
-        both += compared(keys[i], last);
+    for (var i = 0u; i < KEYS; i += 1u) {
+        both += select(0u, compared(keys[i], last), i < count);
     }
     both = scan(both, index).before;
     var larger = both & 0xffffu;
     var equal = both >> 16u;
-    for (var i = 0u; i < count; i += 1u) {
-        let key = keys[i];
-        if key > last.key || (key == last.key && equal < last.wanted) {
-            put(chunk * params.k_chunk + larger + min(equal, last.wanted), own + i);
+    for (var i = 0u; i < KEYS; i += 1u) {
+        if i < count {
+            let key = keys[i];
+            if key > last.key || (key == last.key && equal < last.wanted) {
+                put(chunk * params.k_chunk + larger + min(equal, last.wanted), own + i);
+            }
+            larger += u32(key > last.key);
+            equal += u32(key == last.key);
         }
-        larger += u32(key > last.key);
-        equal += u32(key == last.key);
     }
 }

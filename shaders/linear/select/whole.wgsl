@@ -11,7 +11,7 @@ fn select_batch(batch: u32, index: u32) {
         let shift = 24u - 8u * digit;
         clear_bins(index);
         for (var channel = index; channel < params.cols; channel += 256u) {
-            count_key(key_of(channel), last.key, shift);
+            count_key(key_of(channel), last.key, shift, index);
         }
         last = find_digit(last, shift, index);
     }

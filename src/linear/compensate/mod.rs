@@ -47,7 +47,7 @@ use super::bitplane::{count, largest, whole};
 use super::product::y_len;
 use super::residual::{ResidualElement, ResidualLayout};
 use super::select::Budget;
-use super::select_channels::{self, BYTES, LANES, Method, batched, check_batch};
+use super::select_channels::{self, LANES, Method, batched, check_batch, workgroup_bytes};
 use super::{Activation, SelectChannels};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Shader, Spec, Traffic, linear_grid,
@@ -211,7 +211,8 @@ impl Compensate {
         Ok(operands)
     }
 
-    fn shader(&self) -> Shader {
+    /// With a selection from `side` chunks at a time where it selects by itself.
+    fn shader(&self, side: usize) -> Shader {
         let layout = &self.layout;
         let mut parts: Vec<Part> = vec![
             part!("linear/select/params.wgsl"),
@@ -240,8 +241,10 @@ impl Compensate {
             Activation::F16 => part!("linear/residual/y_f16.wgsl"),
         });
         parts.push(part!("linear/compensate.wgsl"));
+        let own = if side > 0 { SelectChannels::preamble(side) } else { String::new() };
+        let add = self.accumulate;
         let preamble =
-            format!("const ADD: bool = {};\nconst CAPACITY: u32 = {CAPACITY}u;\n", self.accumulate);
+            format!("{own}const ADD: bool = {add};\nconst CAPACITY: u32 = {CAPACITY}u;\n");
         Shader { entry: NAME, preamble, parts, constants: Vec::new() }
     }
 
@@ -277,10 +280,14 @@ impl Spec for Compensate {
             return Ok(Vec::new());
         }
         let operands = self.operands(caps)?;
-        let (batch, own_bytes) = match self.selection() {
-            Some(selection) => (selection.batch(CAPACITY), BYTES + 4 * CAPACITY as u32),
+        let (batch, side) = match self.selection() {
+            Some(selection) => {
+                let batch = selection.batch(CAPACITY);
+                (batch, selection.side(batch.0))
+            }
             None => ((1, k), 0),
         };
+        let own_bytes = if side > 0 { workgroup_bytes(side) + 4 * CAPACITY as u32 } else { 0 };
         let selection = self.selection().unwrap_or(SelectChannels::new(self.budget));
         let params = select_channels::Params {
             rows: count("rows", layout.rows())?,
@@ -304,7 +311,7 @@ impl Spec for Compensate {
         Ok(vec![Launch {
             kernel: NAME,
             variant: "baseline",
-            shader: self.shader(),
+            shader: self.shader(side),
             bindings: bindings(layout.element().scaled(), listed, weighted),
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),

@@ -53,8 +53,19 @@ pub const NORMS: u32 = 6;
 
 /// Lanes of a workgroup: bins of a histogram.
 pub(super) const LANES: u32 = 256;
-/// Workgroup memory of a selection: running sums of lanes and of groups of them, bins, what is found.
-pub(super) const BYTES: u32 = 4 * LANES + 4 * 16 + 4 * LANES + 8;
+/// Chunks that a workgroup selects from at a time, at most: more of them leave a lane too many keys.
+const MOST_SIDE: usize = 4;
+
+/// Workgroup memory of a selection from so many chunks at a time: running sums of lanes and of groups of
+/// them, bins, what is found.
+pub(super) const fn workgroup_bytes(side: usize) -> u32 {
+    4 * LANES + 4 * 16 + 4 * bin_words(side) + 8 * side as u32
+}
+
+/// Words of 256 bins for each of so many chunks; two bins share one where there are several.
+const fn bin_words(side: usize) -> u32 {
+    if side > 1 { LANES / 2 * side as u32 } else { LANES }
+}
 
 static PLAIN: [Binding; 3] = [
     Binding::new(0, "params", Access::Uniform),
@@ -215,6 +226,19 @@ impl SelectChannels {
         Ok(operands)
     }
 
+    /// Chunks side by side where a workgroup selects from so many: a power of two.
+    pub(super) fn side(&self, chunks: usize) -> usize {
+        match self.method {
+            Method::Exact => 1,
+            _ => chunks.next_power_of_two().min(MOST_SIDE),
+        }
+    }
+
+    /// The generated constants of a selection.
+    pub(super) fn preamble(side: usize) -> String {
+        format!("const SIDE: u32 = {side}u;\nconst BIN_WORDS: u32 = {}u;\n", bin_words(side))
+    }
+
     /// Bytes of the activations and norms, without padding.
     pub(super) fn read_bytes(&self) -> u64 {
         let norms = if self.weighted { 2 * self.budget.cols() } else { 0 };
@@ -307,7 +331,7 @@ impl Spec for SelectChannels {
         parts.push(part!("linear/select_channels.wgsl"));
         let bindings: &[Binding] = if self.weighted { &WEIGHTED } else { &PLAIN };
         let needs = Needs {
-            workgroup_bytes: BYTES,
+            workgroup_bytes: workgroup_bytes(1),
             invocations: LANES,
             storage_buffers: operands.len() as u32,
             binding_bytes: largest(&operands),
@@ -317,7 +341,12 @@ impl Spec for SelectChannels {
         Ok(vec![Launch {
             kernel: NAME,
             variant: "baseline",
-            shader: Shader { entry: NAME, preamble: String::new(), parts, constants: Vec::new() },
+            shader: Shader {
+                entry: NAME,
+                preamble: Self::preamble(1),
+                parts,
+                constants: Vec::new(),
+            },
             bindings,
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),
