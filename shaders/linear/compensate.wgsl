@@ -2,7 +2,7 @@
 //
 // A workgroup of 256 lanes makes the outputs of `params.slice` segments, stretches of 32 words of a
 // channel, one after the other. Its lanes are eight teams of 32: a team takes every eighth channel
-// of the list, a lane of it one word, and loads of four channels are under way at a time. What the
+// of the list, a lane of it one word, and loads of eight channels are under way at a time. What the
 // teams have is added up in their order.
 
 // [cols, stride].
@@ -42,29 +42,35 @@ fn block_sum(m: u32, word: u32) -> f32 {
 
 @compute @workgroup_size(256)
 fn compensate(
-    @builtin(local_invocation_index) index: u32,
+    lane: Lane,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     vector = group.z;
     let first = (group.y * groups.x + group.x) * params.slice;
     let last = min(first + params.slice, params.segments);
+    let index = lane.index;
     let team = index / 32u;
     let place = index % 32u;
     for (var segment = first; segment < last; segment += 1u) {
         let word = 32u * segment + place;
         var sums: Sums;
         for (var start = 0u; start < params.k; start += params.batch_slots) {
-            prepare(start, segment == first, index);
+            prepare(start, segment == first, lane);
             let end = min(params.k, start + params.batch_slots);
             // Slots belong to teams by their number, wherever a batch begins: batches do not change
             // the order of a sum.
-            for (var slot = start + ((team - start) & 7u); slot < end; slot += 32u) {
+            for (var slot = start + ((team - start) & 7u); slot < end; slot += 64u) {
                 let a = entry(slot, end, word);
                 let b = entry(slot + 8u, end, word);
                 let c = entry(slot + 16u, end, word);
                 let d = entry(slot + 24u, end, word);
+                let e = entry(slot + 32u, end, word);
+                let f = entry(slot + 40u, end, word);
+                let g = entry(slot + 48u, end, word);
+                let h = entry(slot + 56u, end, word);
                 sums = add(add(add(add(sums, a), b), c), d);
+                sums = add(add(add(add(sums, e), f), g), h);
             }
         }
         for (var block = 0u; block < PER_WORD / BLOCK; block += 1u) {

@@ -2,7 +2,7 @@
 
 use super::bitplane::{Squeeze, generator, stored, uniform};
 use super::products::gamma;
-use super::select_channels::{Steps, bounds, norms};
+use super::select_channels::{Steps, bounds, norms, variants};
 use super::{CANARY_BYTES, Case, Expected, Output, POISON, Proof, Tensor};
 use crate::Result;
 use crate::launch::{Caps, Knobs, Spec as _};
@@ -189,9 +189,16 @@ impl Case for CompensateCase {
         name
     }
 
-    fn variants(&self, _caps: &Caps) -> Vec<(&'static str, Knobs)> {
+    fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
         let rows = self.slice.map(|slice| slice * 1024 / self.element.bits());
-        vec![("baseline", Knobs { rows, ..Knobs::baseline() })]
+        let baseline = Knobs { rows, ..Knobs::baseline() };
+        match self.source {
+            // How channels are found does not depend on the element.
+            Source::Own { method, .. } if self.element == ResidualElement::Int4 => {
+                variants(caps, method, baseline)
+            }
+            _ => vec![("baseline", baseline)],
+        }
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {

@@ -28,8 +28,6 @@ const BITS: [u8; 2] = [3, 4];
 const RESIDUAL: ResidualElement = ResidualElement::Int4;
 /// Slowdowns of a block that are spent, as in the paper.
 const SLOWDOWNS: [f64; 4] = [0.025, 0.05, 0.1, 0.2];
-/// A step that takes this much longer is past the knee.
-const KNEE: f64 = 0.025;
 
 /// Everything measured on one device.
 #[derive(Serialize)]
@@ -55,8 +53,8 @@ struct Line {
     link_gb_s: f64,
     /// Share of the shorter of both that was hidden, there where both take as long.
     overlap: Option<f64>,
-    /// Channels of each 1024: where a step becomes slower, where the model with the measured overhead
-    /// says, and with none.
+    /// Channels of each 1024 that hide behind the product: measured, by the model with the measured overhead,
+    /// and with none.
     knee: f64,
     modelled: f64,
     ideal: f64,
@@ -166,7 +164,7 @@ impl Line {
         let model = fewbytes::linear::compensate::Model::measured(residual, base_ns, rates)?;
         let streamed = Rates { link_gb_s: measured.stream_gb_s, ..rates };
         let ideal = fewbytes::linear::compensate::Model { rates: streamed, ..model };
-        let knee = measured.knee(KNEE).map_or(0.0, |(knee, _)| knee);
+        let knee = measured.knee().map_or(0.0, |(knee, _)| knee);
         Ok(Self {
             layer: layer.to_owned(),
             rows,

@@ -22,14 +22,15 @@
 //! add them up in the same order: results are equal bit by bit, and do not depend on knobs. A workgroup
 //! holds 1024 channels; of more it selects again for each segment, batch by batch.
 //!
-//! **Memory.** A workgroup of 256 lanes reads whole lines of 128 bytes, four of them under way in each
-//! of its eight teams: 4 KiB, what links to host memory are kept busy with. Every workgroup reads
+//! **Memory.** A workgroup of 256 lanes reads whole lines of 128 bytes, eight of them under way in each
+//! of its eight teams: 8 KiB, what links to host memory are kept busy with. Every workgroup reads
 //! channels from all over the residual, so the residual has to fit one binding: it is not cut.
 //! [`Traffic`] counts the selected channels, padding included: it travels too.
 //!
 //! Knobs: `rows`, the outputs of a workgroup, a multiple of [`ResidualLayout::segment_rows`]; they decide
 //! how many workgroups there are. Default: one segment a workgroup, for [`Source::Own`] more so that
-//! there are at most 64. One variant, `baseline`: no feature, default limits.
+//! there are at most 64. Variants: `baseline`, no feature and default limits; `subgroup`, which selects as
+//! that of [`super::select_channels`] does (knob `reduce`).
 
 mod model;
 mod reference;
@@ -47,7 +48,7 @@ use super::bitplane::{count, largest, whole};
 use super::product::y_len;
 use super::residual::{ResidualElement, ResidualLayout};
 use super::select::Budget;
-use super::select_channels::{self, LANES, Method, batched, check_batch, workgroup_bytes};
+use super::select_channels::{self, LANES, Method, Teams, batched, check_batch};
 use super::{Activation, SelectChannels};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Shader, Spec, Traffic, linear_grid,
@@ -211,8 +212,7 @@ impl Compensate {
         Ok(operands)
     }
 
-    /// With a selection from `side` chunks at a time where it selects by itself.
-    fn shader(&self, side: usize) -> Shader {
+    fn shader(&self, teams: Teams) -> Shader {
         let layout = &self.layout;
         let mut parts: Vec<Part> = vec![
             part!("linear/select/params.wgsl"),
@@ -221,7 +221,7 @@ impl Compensate {
         ];
         match self.selection() {
             Some(selection) => {
-                parts.extend(selection.parts());
+                parts.extend(selection.parts(teams));
                 parts.push(part!("linear/residual/from_own.wgsl"));
             }
             None => parts.push(part!("linear/residual/from_list.wgsl")),
@@ -241,10 +241,9 @@ impl Compensate {
             Activation::F16 => part!("linear/residual/y_f16.wgsl"),
         });
         parts.push(part!("linear/compensate.wgsl"));
-        let own = if side > 0 { SelectChannels::preamble(side) } else { String::new() };
-        let add = self.accumulate;
+        let (teams, add) = (SelectChannels::preamble(teams), self.accumulate);
         let preamble =
-            format!("{own}const ADD: bool = {add};\nconst CAPACITY: u32 = {CAPACITY}u;\n");
+            format!("{teams}const ADD: bool = {add};\nconst CAPACITY: u32 = {CAPACITY}u;\n");
         Shader { entry: NAME, preamble, parts, constants: Vec::new() }
     }
 
@@ -280,14 +279,14 @@ impl Spec for Compensate {
             return Ok(Vec::new());
         }
         let operands = self.operands(caps)?;
-        let (batch, side) = match self.selection() {
+        let (batch, teams, own_bytes) = match self.selection() {
             Some(selection) => {
-                let batch = selection.batch(CAPACITY);
-                (batch, selection.side(batch.0))
+                let teams = selection.teams(caps, knobs)?;
+                let bytes = selection.workgroup_bytes(teams) + 4 * CAPACITY as u32;
+                (selection.batch(CAPACITY), teams, bytes)
             }
-            None => ((1, k), 0),
+            None => ((1, k), Teams::Workgroup, 0),
         };
-        let own_bytes = if side > 0 { workgroup_bytes(side) + 4 * CAPACITY as u32 } else { 0 };
         let selection = self.selection().unwrap_or(SelectChannels::new(self.budget));
         let params = select_channels::Params {
             rows: count("rows", layout.rows())?,
@@ -300,6 +299,7 @@ impl Spec for Compensate {
         let weighted = matches!(self.source, Source::Own { weighted: true, .. });
         let listed = self.source == Source::List;
         let needs = Needs {
+            subgroups: teams != Teams::Workgroup,
             workgroup_bytes: own_bytes + 4 * LANES * (layout.element().per_word().min(8) as u32),
             invocations: LANES,
             storage_buffers: operands.len() as u32,
@@ -310,8 +310,8 @@ impl Spec for Compensate {
         let groups = layout.segments().div_ceil(slice) as u64;
         Ok(vec![Launch {
             kernel: NAME,
-            variant: "baseline",
-            shader: self.shader(side),
+            variant: teams.name(),
+            shader: self.shader(teams),
             bindings: bindings(layout.element().scaled(), listed, weighted),
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),

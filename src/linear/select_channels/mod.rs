@@ -14,17 +14,23 @@
 //!
 //! | [`Method`] | what is taken | workgroups |
 //! |---|---|---|
-//! | [`Method::ChunkRadix`] | of every chunk the largest, in slots of its own: see [`Budget::chunks`] | one a chunk |
-//! | [`Method::Bucket32`] | of every chunk whole buckets from the first, then members of the next by index | one a chunk |
+//! | [`Method::ChunkRadix`] | of every chunk the largest, in slots of its own: see [`Budget::chunks`] | one for 8 chunks |
+//! | [`Method::Bucket32`] | of every chunk whole buckets from the first, then members of the next by index | one for 8 chunks |
 //! | [`Method::Exact`] | the largest of all, wherever they are | one |
 //!
-//! A method is a key of 32 bits a channel: the bits of what it is ranked by, or its bucket. Of the keys
-//! histograms of 8 bits at a time find the last that is taken (four times; twice for f16, once for
-//! buckets), and running sums where each channel goes. Nothing depends on the order in which lanes
-//! run: the list repeats bit by bit. Keys of an unweighted ranking are integers from the start, so a
-//! device's treatment of subnormal numbers does not show.
+//! A method is a key of up to 31 bits a channel: what it is ranked by as bits, or its bucket. Teams of 32
+//! lanes find the smallest key that is taken bit by bit, by counting the keys that reach it, and running
+//! sums say where each channel goes. The selection from all channels at once finds it by histograms of
+//! 8 bits instead. Nothing depends on the order in which lanes run: the list repeats bit by bit. Keys of
+//! an unweighted ranking are integers from the start, so a device's treatment of subnormal numbers does
+//! not show.
 //!
-//! One variant, `baseline`: no feature, default limits. Workgroups have 256 lanes; there are no knobs.
+//! | variant | teams add up | needs |
+//! |---|---|---|
+//! | `baseline` | through workgroup memory | nothing |
+//! | `subgroup` | by subgroup operations | subgroups of one size, a power of two up to 32 |
+//!
+//! Workgroups have 256 lanes. Knobs: `reduce`; the default is `subgroup` where it can be.
 
 mod reference;
 #[cfg(test)]
@@ -36,8 +42,8 @@ use super::Activation;
 use super::bitplane::{count, largest, whole};
 use super::select::{Budget, CHUNK};
 use crate::launch::{
-    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Shader, Spec, Traffic, linear_grid,
-    part,
+    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Reduce, Shader, Spec, Traffic,
+    linear_grid, part,
 };
 use crate::{Error, Result};
 
@@ -53,18 +59,18 @@ pub const NORMS: u32 = 6;
 
 /// Lanes of a workgroup: bins of a histogram.
 pub(super) const LANES: u32 = 256;
-/// Chunks that a workgroup selects from at a time, at most: more of them leave a lane too many keys.
-const MOST_SIDE: usize = 4;
+/// Lanes of a team, which has a chunk to itself.
+const TEAM: u32 = 32;
+/// Chunks that a workgroup selects from at a time.
+const TEAMS: usize = (LANES / TEAM) as usize;
 
-/// Workgroup memory of a selection from so many chunks at a time: running sums of lanes and of groups of
-/// them, bins, what is found.
-pub(super) const fn workgroup_bytes(side: usize) -> u32 {
-    4 * LANES + 4 * 16 + 4 * bin_words(side) + 8 * side as u32
-}
-
-/// Words of 256 bins for each of so many chunks; two bins share one where there are several.
-const fn bin_words(side: usize) -> u32 {
-    if side > 1 { LANES / 2 * side as u32 } else { LANES }
+/// How lanes of a workgroup add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Teams {
+    /// Through workgroup memory.
+    Workgroup,
+    /// By subgroups of so many lanes.
+    Subgroup(u32),
 }
 
 static PLAIN: [Binding; 3] = [
@@ -226,17 +232,41 @@ impl SelectChannels {
         Ok(operands)
     }
 
-    /// Chunks side by side where a workgroup selects from so many: a power of two.
-    pub(super) fn side(&self, chunks: usize) -> usize {
-        match self.method {
-            Method::Exact => 1,
-            _ => chunks.next_power_of_two().min(MOST_SIDE),
+    /// How teams add up: by subgroups where their size is known and a team consists of whole ones.
+    /// Selections from all channels at once have no teams.
+    pub(super) fn teams(&self, caps: &Caps, knobs: &Knobs) -> Result<Teams> {
+        let size = caps.subgroup_min;
+        let whole = (4..=TEAM).contains(&size) && size.is_power_of_two();
+        let known = caps.subgroups && size == caps.subgroup_max && whole;
+        let teams = self.method != Method::Exact;
+        match knobs.reduce {
+            Some(Reduce::Workgroup) => Ok(Teams::Workgroup),
+            None if known && teams => Ok(Teams::Subgroup(size)),
+            None => Ok(Teams::Workgroup),
+            Some(Reduce::Subgroup) if known && teams => Ok(Teams::Subgroup(size)),
+            Some(reduce) => {
+                let why = format!("subgroups of one size up to {TEAM}, and chunks");
+                Err(Error::unsupported(format!("{reduce:?} of {NAME}"), format!("it needs {why}")))
+            }
         }
     }
 
     /// The generated constants of a selection.
-    pub(super) fn preamble(side: usize) -> String {
-        format!("const SIDE: u32 = {side}u;\nconst BIN_WORDS: u32 = {}u;\n", bin_words(side))
+    pub(super) fn preamble(teams: Teams) -> String {
+        match teams {
+            Teams::Workgroup => String::new(),
+            Teams::Subgroup(size) => format!("const SUBGROUP: u32 = {size}u;\n"),
+        }
+    }
+
+    /// Workgroup memory: what teams share; or running sums of lanes and of groups of them, bins, what is
+    /// found.
+    pub(super) fn workgroup_bytes(&self, teams: Teams) -> u32 {
+        match (self.method, teams) {
+            (Method::Exact, _) => 4 * LANES + 4 * 16 + 4 * LANES + 8,
+            (_, Teams::Workgroup) => 4 * LANES,
+            (_, Teams::Subgroup(size)) => 4 * LANES / size,
+        }
     }
 
     /// Bytes of the activations and norms, without padding.
@@ -256,9 +286,8 @@ impl SelectChannels {
     }
 
     /// The parts that select; they need `lib/half.wgsl` where they read f16, and `put`.
-    pub(super) fn parts(&self) -> Vec<Part> {
-        vec![
-            part!("lib/scan_workgroup.wgsl"),
+    pub(super) fn parts(&self, teams: Teams) -> Vec<Part> {
+        let mut parts = vec![
             match self.weighted {
                 true => part!("linear/select/rank_weighted.wgsl"),
                 false => part!("linear/select/rank_plain.wgsl"),
@@ -268,12 +297,20 @@ impl SelectChannels {
                 (_, Activation::F16, false) => part!("linear/select/key_half.wgsl"),
                 _ => part!("linear/select/key_bits.wgsl"),
             },
-            part!("linear/select/digits.wgsl"),
-            match self.method {
-                Method::Exact => part!("linear/select/whole.wgsl"),
-                Method::ChunkRadix | Method::Bucket32(_) => part!("linear/select/chunks.wgsl"),
-            },
-        ]
+        ];
+        match (self.method, teams) {
+            (Method::Exact, _) => parts.extend([
+                part!("lib/scan_workgroup.wgsl"),
+                part!("linear/select/digits.wgsl"),
+                part!("linear/select/whole.wgsl"),
+            ]),
+            (_, Teams::Workgroup) => parts
+                .extend([part!("lib/teams_workgroup.wgsl"), part!("linear/select/chunks.wgsl")]),
+            (_, Teams::Subgroup(_)) => {
+                parts.extend([part!("lib/teams_subgroup.wgsl"), part!("linear/select/chunks.wgsl")])
+            }
+        }
+        parts
     }
 
     /// The part that reads activations.
@@ -288,6 +325,16 @@ impl SelectChannels {
     pub fn setting(&self) -> String {
         let weighted = if self.weighted { " weighted" } else { "" };
         format!("{} {}{weighted}", self.activation.name(), self.method.name())
+    }
+}
+
+impl Teams {
+    /// The variant's name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Workgroup => "baseline",
+            Self::Subgroup(_) => "subgroup",
+        }
     }
 }
 
@@ -310,14 +357,15 @@ impl Spec for SelectChannels {
     }
 
     /// None for a budget of no channels.
-    fn launches(&self, caps: &Caps, _knobs: &Knobs) -> Result<Vec<Launch>> {
+    fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
         self.check()?;
+        let teams = self.teams(caps, knobs)?;
         if self.budget.k() == 0 {
             return Ok(Vec::new());
         }
-        // A workgroup a chunk, or one for all.
+        // A team a chunk, or one workgroup for all.
         let chunks =
-            if self.method == Method::Exact { self.budget.cols().div_ceil(CHUNK) } else { 1 };
+            if self.method == Method::Exact { self.budget.cols().div_ceil(CHUNK) } else { TEAMS };
         let params = self.params((chunks, 0))?;
         let bytes = whole("list", self.list_len(), 4, caps)?;
         let mut operands = vec![Operand { binding: LIST, piece: 0, offset: 0, bytes }];
@@ -327,11 +375,12 @@ impl Spec for SelectChannels {
             parts.push(part!("lib/half.wgsl"));
         }
         parts.push(Self::x_part(self.activation));
-        parts.extend(self.parts());
+        parts.extend(self.parts(teams));
         parts.push(part!("linear/select_channels.wgsl"));
         let bindings: &[Binding] = if self.weighted { &WEIGHTED } else { &PLAIN };
         let needs = Needs {
-            workgroup_bytes: workgroup_bytes(1),
+            subgroups: teams != Teams::Workgroup,
+            workgroup_bytes: self.workgroup_bytes(teams),
             invocations: LANES,
             storage_buffers: operands.len() as u32,
             binding_bytes: largest(&operands),
@@ -343,7 +392,7 @@ impl Spec for SelectChannels {
             variant: "baseline",
             shader: Shader {
                 entry: NAME,
-                preamble: Self::preamble(1),
+                preamble: Self::preamble(teams),
                 parts,
                 constants: Vec::new(),
             },

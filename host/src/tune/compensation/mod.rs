@@ -87,7 +87,7 @@ pub struct Measured {
     pub times: LayerTimes,
     /// Nanoseconds that adding up takes by itself.
     pub add_ns: f64,
-    /// GB/s at which the residual's buffer is streamed.
+    /// GB/s at which the buffer is streamed that the residuals lie in.
     pub stream_gb_s: f64,
     /// Nanoseconds of the compensation alone, for each `k_chunk`, with as many workgroups as the curve
     /// that takes the most channels has.
@@ -97,44 +97,38 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Channels of each 1024 from which on a step takes more than `share` longer than the product alone,
-    /// between the points that were timed, and the curve that takes the most.
-    pub fn knee(&self, share: f64) -> Option<(f64, &Curve)> {
-        let limit = self.times.base_ns * (1.0 + share);
+    /// Channels of each 1024 up to which fetching hides behind the product, and the curve that hides the
+    /// most: where the line through those of its times that are a fifth and more above the product's
+    /// crosses the product's. Nothing where no curve rises that far twice.
+    pub fn knee(&self) -> Option<(f64, &Curve)> {
+        let base = self.times.base_ns;
         let of = |curve: &Curve| {
-            let (mut k_before, mut before) = (0.0, self.times.base_ns);
-            for (k, ns) in self.times.k_chunks.iter().zip(&curve.ns) {
-                let k = *k as f64;
-                if *ns > limit {
-                    let part = ((limit - before) / (ns - before)).clamp(0.0, 1.0);
-                    return k_before + part * (k - k_before);
-                }
-                (k_before, before) = (k, *ns);
-            }
-            k_before
+            let points =
+                self.times.k_chunks.iter().map(|k| *k as f64).zip(curve.ns.iter().copied());
+            let (start, each) = line(&points.filter(|p| p.1 > 1.2 * base).collect::<Vec<_>>())?;
+            Some(((base - start) / each).max(0.0))
         };
-        let all = self.times.curves.iter().map(|curve| (of(curve), curve));
+        let all = self.times.curves.iter().filter_map(|curve| Some((of(curve)?, curve)));
         all.max_by(|a, b| a.0.total_cmp(&b.0))
     }
 
     /// Nanoseconds that the compensation alone takes before it fetches, and nanoseconds a channel of each
     /// 1024 then: the line through its times with the least squares.
     pub fn alone_line(&self) -> Option<(f64, f64)> {
-        let points: Vec<(f64, f64)> = self
-            .times
-            .k_chunks
-            .iter()
-            .map(|k| *k as f64)
-            .zip(self.alone_ns.iter().copied())
-            .collect();
-        let n = points.len() as f64;
-        let (k, ns) = points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0 / n, sum.1 + p.1 / n));
-        let products = points.iter().fold((0.0, 0.0), |sum, p| {
-            (sum.0 + (p.0 - k) * (p.1 - ns), sum.1 + (p.0 - k) * (p.0 - k))
-        });
-        let each = products.0 / products.1;
-        each.is_finite().then_some((ns - each * k, each))
+        let k_chunks = self.times.k_chunks.iter().map(|k| *k as f64);
+        line(&k_chunks.zip(self.alone_ns.iter().copied()).collect::<Vec<_>>())
     }
+}
+
+/// Value at 0 and slope of the line with the least squares, where there is a rising one.
+fn line(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let n = points.len() as f64;
+    let (x, y) = points.iter().fold((0.0, 0.0), |sum, p| (sum.0 + p.0 / n, sum.1 + p.1 / n));
+    let products = points
+        .iter()
+        .fold((0.0, 0.0), |sum, p| (sum.0 + (p.0 - x) * (p.1 - y), sum.1 + (p.0 - x) * (p.0 - x)));
+    let slope = products.0 / products.1;
+    (slope.is_finite() && slope > 0.0).then_some((y - slope * x, slope))
 }
 
 impl Context {
@@ -263,8 +257,8 @@ impl Context {
     }
 }
 
-/// Numbers of workgroups to try, with the knobs that make them: every one that is at least a third more
-/// than the last.
+/// Numbers of workgroups to try, with the knobs that make them: from the most on each that is at most
+/// three fifths of the last.
 fn groups(
     layer: &CompensatedLayer<'_>,
     options: &CompensationOptions,
@@ -285,7 +279,7 @@ fn groups(
     all.dedup_by_key(|(groups, _)| *groups);
     let mut kept: Vec<(usize, Knobs)> = Vec::new();
     for (groups, knobs) in all {
-        if kept.last().is_none_or(|(last, _)| groups * 4 <= last * 3) {
+        if kept.last().is_none_or(|(last, _)| groups * 5 <= last * 3) {
             kept.push((groups, knobs));
         }
     }

@@ -22,12 +22,16 @@ pub(super) struct Rotation {
     activation: Activation,
     product: Plan,
     operands: Operands,
-    residual: ResidualWeights,
+    /// As many copies as get past the cache: devices cache what they read of host memory too.
+    residuals: Vec<ResidualWeights>,
+    /// All of them.
+    words: View,
     add: ops::add::Plan,
     sets: Vec<Set>,
 }
 
 struct Set {
+    at: usize,
     x: View,
     product: View,
     compensation: View,
@@ -49,14 +53,14 @@ impl Rotation {
         let product = ctx.plan_launches(launches)?;
         let count = operands.len().min(MOST);
 
-        let words = measure::noise_words(layout.words());
-        let words = ctx.upload_in(&words, options.placement)?;
+        let (words, copies) = copies(ctx, &layout, options, &memory)?;
         let scales = match layout.element().scaled() {
             true => Some(ctx.upload(&vec![f16::from_f32(0.01); layout.padded_rows()])?),
             false => None,
         };
         let placed = ctx.placed(options.placement)?;
-        let residual = ResidualWeights::from_views(layout, placed, words, scales)?;
+        let of = |words| ResidualWeights::from_views(layout, placed, words, scales.clone());
+        let residuals = copies.into_iter().map(of).collect::<Result<Vec<_>>>()?;
 
         let budget = Budget::new(layout.cols(), 1)?;
         let spec = compensation(layout, activation, Structure::Beside, budget);
@@ -76,6 +80,7 @@ impl Rotation {
                 )
             })?;
             Ok(Set {
+                at,
                 x: all.slice(at * x_stride..at * x_stride + layout.cols())?,
                 product: View::new(
                     product.buffer(),
@@ -94,24 +99,27 @@ impl Rotation {
             activation,
             product,
             operands,
-            residual,
+            residuals,
+            words,
             add: ops::add::plan(ctx, &add, &Knobs::DEFAULT)?,
         })
     }
 
     pub(super) fn memory(&self) -> Memory {
-        self.residual.memory()
+        self.residuals.first().map_or(Memory::Device, ResidualWeights::memory)
     }
 
     /// GB/s of streaming the residual's buffer.
     pub(super) fn stream(&self, ctx: &Context) -> Result<f64> {
-        measure::stream(ctx, self.residual.words())
+        let len = self.words.len().min(ctx.caps().bindable_bytes() / 4) / 4 * 4;
+        measure::stream(ctx, &self.words.slice(0..usize::try_from(len).unwrap_or(0))?)
     }
 
     /// Scales, partial results and the list of one layer.
     pub(super) fn device_bytes(&self) -> u64 {
         let of = |set: &Set| set.product.bytes() + set.compensation.bytes() + set.list.bytes();
-        self.residual.device_bytes() + self.sets.first().map_or(0, of)
+        let residual = self.residuals.first().map_or(0, ResidualWeights::device_bytes);
+        residual + self.sets.first().map_or(0, of)
     }
 
     fn base(&self, ctx: &Context, at: usize, set: &Set) -> Result<Bound> {
@@ -175,6 +183,7 @@ impl Rotation {
         let Some(first) = self.sets.first() else { return Ok(Vec::new()) };
         self.each(|_, set| {
             let own = Set {
+                at: set.at,
                 x: set.x.clone(),
                 product: first.product.clone(),
                 compensation: first.compensation.clone(),
@@ -232,8 +241,37 @@ impl Parts {
             _ => Some(set.list.slice(0..self.k)?),
         };
         let y = if self.structure.apart() { &set.compensation } else { &set.product };
-        self.compensate.bind(&rotation.residual, list.as_ref(), &set.x, y)
+        let copies = rotation.residuals.len().max(1);
+        let residual = rotation
+            .residuals
+            .get(set.at % copies)
+            .ok_or_else(|| Error::shape("copies of the residual to time", "at least one", 0))?;
+        self.compensate.bind(residual, list.as_ref(), &set.x, y)
     }
+}
+
+/// One buffer with so many copies of a residual that a turn through them gets past the cache.
+fn copies(
+    ctx: &Context,
+    layout: &ResidualLayout,
+    options: &CompensationOptions,
+    memory: &Bytes,
+) -> Result<(View, Vec<View>)> {
+    // Bindings begin at multiples of 256 bytes, which channels are not always.
+    let stride = layout.words().next_multiple_of(64);
+    let fit = ctx.caps().max_buffer_bytes / (4 * stride as u64);
+    let count =
+        memory.copies(4 * stride as u64).min(MOST).min(usize::try_from(fit).unwrap_or(MOST)).max(1);
+    let all = ctx.alloc_in::<u32>(stride * (count - 1) + layout.words(), options.placement)?;
+    let noise = measure::noise_words(layout.words());
+    let view = |at: usize| all.slice(at * stride..at * stride + layout.words());
+    let views = (0..count).map(view).collect::<Result<Vec<_>>>()?;
+    for view in &views {
+        ctx.write(view, &noise)?;
+        ctx.queue().submit([]);
+        ctx.wait()?;
+    }
+    Ok((all, views))
 }
 
 /// Activations between -1 and 1 with an outlier in two hundred, and zeros behind them.
