@@ -1,4 +1,5 @@
-// The channels with the largest keys, ascending. One workgroup a batch of chunks.
+// The channels with the largest keys, ascending. One workgroup a batch: with chunks that do not know
+// of each other that is one chunk.
 
 // [batch, k].
 @group(0) @binding(3) var<storage, read_write> list: array<u32>;
@@ -9,7 +10,7 @@ fn put(slot: u32, channel: u32) {
 
 @compute @workgroup_size(256)
 fn select_channels(
-    lane: Lane,
+    @builtin(local_invocation_index) index: u32,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
@@ -18,5 +19,5 @@ fn select_channels(
         return;
     }
     vector = group.z;
-    select_batch(batch, lane);
+    select_batch(batch, index);
 }

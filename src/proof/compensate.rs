@@ -2,7 +2,7 @@
 
 use super::bitplane::{Squeeze, generator, stored, uniform};
 use super::products::gamma;
-use super::select_channels::{Steps, bounds, norms, variants};
+use super::select_channels::{Steps, bounds, norms};
 use super::{CANARY_BYTES, Case, Expected, Output, POISON, Proof, Tensor};
 use crate::Result;
 use crate::launch::{Caps, Knobs, Spec as _};
@@ -191,14 +191,16 @@ impl Case for CompensateCase {
 
     fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
         let rows = self.slice.map(|slice| slice * 1024 / self.element.bits());
-        let baseline = Knobs { rows, ..Knobs::baseline() };
-        match self.source {
-            // How channels are found does not depend on the element.
-            Source::Own { method, .. } if self.element == ResidualElement::Int4 => {
-                variants(caps, method, baseline)
-            }
-            _ => vec![("baseline", baseline)],
+        let baseline = Knobs { rows, workgroup: Some(256), ..Knobs::baseline() };
+        let mut all = vec![("baseline", baseline)];
+        let chunks = |method| method != Method::Exact;
+        let shares = matches!(self.source, Source::Own { method, .. } if chunks(method));
+        // Of f16 and 8 bits as many squads as there can be have the memory that they need.
+        let most = if self.element.bits() < 8 { 512 } else { 1024 };
+        if shares && caps.max_invocations >= most && caps.max_workgroup_bytes >= 32 << 10 {
+            all.push(("squads", Knobs { workgroup: Some(most), ..baseline }));
         }
+        all
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {

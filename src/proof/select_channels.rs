@@ -3,7 +3,7 @@
 use super::bitplane::{Squeeze, generator, stored, uniform};
 use super::{Case, Expected, Output, Proof, Tensor};
 use crate::Result;
-use crate::launch::{Caps, Knobs, Reduce, Spec as _};
+use crate::launch::{Caps, Knobs, Spec as _};
 use crate::linear::select::Budget;
 use crate::linear::select_channels::{BUCKETS, LIST, Method, NAME, NORMS, X, reference};
 use crate::linear::{Activation, SelectChannels};
@@ -91,16 +91,6 @@ pub(super) fn bounds(a: f32, b: f32) -> [f32; BUCKETS] {
         0..15 => (f64::from(a) + f64::from(b - a) * i as f64 / 15.0) as f32,
         _ => b * (31 - i) as f32 / 16.0,
     })
-}
-
-/// By workgroup memory, and by subgroups where there are some that suit and a method has use for them.
-pub(super) fn variants(caps: &Caps, method: Method, baseline: Knobs) -> Vec<(&'static str, Knobs)> {
-    let mut all = vec![("baseline", baseline)];
-    let (least, most) = (caps.subgroup_min, caps.subgroup_max);
-    if caps.subgroups && least == most && (4..=32).contains(&least) && method != Method::Exact {
-        all.push(("subgroup", Knobs { reduce: Some(Reduce::Subgroup), ..baseline }));
-    }
-    all
 }
 
 /// One case.
@@ -211,8 +201,8 @@ impl Case for SelectCase {
         name
     }
 
-    fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
-        variants(caps, self.method, Knobs::baseline())
+    fn variants(&self, _caps: &Caps) -> Vec<(&'static str, Knobs)> {
+        vec![("baseline", Knobs::baseline())]
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {

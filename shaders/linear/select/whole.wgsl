@@ -1,28 +1,17 @@
-// The largest keys of all channels, wherever they are. Keys are made anew for every digit: there are
+// The largest keys of all channels, wherever they are, by a workgroup of 256 lanes. Keys are made anew for every digit: there are
 // more than a workgroup holds. Sibling: chunks.wgsl.
 
 const CHUNK: u32 = 1024u;
-// Keys are made as long as whole digits.
-const DIGITS: u32 = (KEY_BITS + 7u) / 8u;
-
-struct Lane {
-    @builtin(local_invocation_index) index: u32,
-}
-
-fn long_key(channel: u32) -> u32 {
-    return key_of(channel) << (32u - KEY_BITS);
-}
 
 // Calls `put(slot, channel)` for every channel selected, in ascending order of slots and channels
 // alike, whatever the batch. To be called by all lanes.
-fn select_batch(batch: u32, lane: Lane) {
-    let index = lane.index;
+fn select_batch(batch: u32, index: u32) {
     var last = Found(0u, params.k);
     for (var digit = 0u; digit < DIGITS; digit += 1u) {
         let shift = 24u - 8u * digit;
         clear_bins(index);
         for (var channel = index; channel < params.cols; channel += 256u) {
-            count_key(long_key(channel), last.key, shift);
+            count_key(key_of(channel), last.key, shift, index);
         }
         last = find_digit(last, shift, index);
     }
@@ -36,7 +25,7 @@ fn select_batch(batch: u32, lane: Lane) {
         var keys: array<u32, 4>;
         var both = 0u;
         for (var i = 0u; i < count; i += 1u) {
-            keys[i] = long_key(own + i);
+            keys[i] = key_of(own + i);
             both += compared(keys[i], last);
         }
         let sums = scan(both, index);

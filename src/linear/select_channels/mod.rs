@@ -14,23 +14,17 @@
 //!
 //! | [`Method`] | what is taken | workgroups |
 //! |---|---|---|
-//! | [`Method::ChunkRadix`] | of every chunk the largest, in slots of its own: see [`Budget::chunks`] | one for 8 chunks |
-//! | [`Method::Bucket32`] | of every chunk whole buckets from the first, then members of the next by index | one for 8 chunks |
+//! | [`Method::ChunkRadix`] | of every chunk the largest, in slots of its own: see [`Budget::chunks`] | one a chunk |
+//! | [`Method::Bucket32`] | of every chunk whole buckets from the first, then members of the next by index | one a chunk |
 //! | [`Method::Exact`] | the largest of all, wherever they are | one |
 //!
-//! A method is a key of up to 31 bits a channel: what it is ranked by as bits, or its bucket. Teams of 32
-//! lanes find the smallest key that is taken bit by bit, by counting the keys that reach it, and running
-//! sums say where each channel goes. The selection from all channels at once finds it by histograms of
-//! 8 bits instead. Nothing depends on the order in which lanes run: the list repeats bit by bit. Keys of
-//! an unweighted ranking are integers from the start, so a device's treatment of subnormal numbers does
-//! not show.
+//! A method is a key of 32 bits a channel: the bits of what it is ranked by, or its bucket. Of the keys
+//! histograms of 8 bits at a time find the last that is taken (four times; twice for f16, once for
+//! buckets), and running sums where each channel goes. Nothing depends on the order in which lanes
+//! run: the list repeats bit by bit. Keys of an unweighted ranking are integers from the start, so a
+//! device's treatment of subnormal numbers does not show.
 //!
-//! | variant | teams add up | needs |
-//! |---|---|---|
-//! | `baseline` | through workgroup memory | nothing |
-//! | `subgroup` | by subgroup operations | subgroups of one size, a power of two up to 32 |
-//!
-//! Workgroups have 256 lanes. Knobs: `reduce`; the default is `subgroup` where it can be.
+//! One variant, `baseline`: no feature, default limits. Workgroups have 256 lanes; there are no knobs.
 
 mod reference;
 #[cfg(test)]
@@ -42,8 +36,8 @@ use super::Activation;
 use super::bitplane::{count, largest, whole};
 use super::select::{Budget, CHUNK};
 use crate::launch::{
-    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Reduce, Shader, Spec, Traffic,
-    linear_grid, part,
+    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Shader, Spec, Traffic, linear_grid,
+    part,
 };
 use crate::{Error, Result};
 
@@ -57,20 +51,13 @@ pub const X: u32 = 4;
 /// Number of the norms' binding.
 pub const NORMS: u32 = 6;
 
-/// Lanes of a workgroup: bins of a histogram.
-pub(super) const LANES: u32 = 256;
-/// Lanes of a team, which has a chunk to itself.
-const TEAM: u32 = 32;
-/// Chunks that a workgroup selects from at a time.
-const TEAMS: usize = (LANES / TEAM) as usize;
+/// Lanes of a squad, which has a chunk to itself: bins of a histogram. A workgroup here is one squad.
+pub(super) const SQUAD: u32 = 256;
 
-/// How lanes of a workgroup add up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Teams {
-    /// Through workgroup memory.
-    Workgroup,
-    /// By subgroups of so many lanes.
-    Subgroup(u32),
+/// Workgroup memory of a selection by so many squads: running sums of lanes and of groups of them, bins,
+/// what is found.
+pub(super) const fn selection_bytes(squads: u32) -> u32 {
+    squads * (4 * SQUAD + 4 * 16 + 4 * SQUAD + 8)
 }
 
 static PLAIN: [Binding; 3] = [
@@ -232,43 +219,6 @@ impl SelectChannels {
         Ok(operands)
     }
 
-    /// How teams add up: by subgroups where their size is known and a team consists of whole ones.
-    /// Selections from all channels at once have no teams.
-    pub(super) fn teams(&self, caps: &Caps, knobs: &Knobs) -> Result<Teams> {
-        let size = caps.subgroup_min;
-        let whole = (4..=TEAM).contains(&size) && size.is_power_of_two();
-        let known = caps.subgroups && size == caps.subgroup_max && whole;
-        let teams = self.method != Method::Exact;
-        match knobs.reduce {
-            Some(Reduce::Workgroup) => Ok(Teams::Workgroup),
-            None if known && teams => Ok(Teams::Subgroup(size)),
-            None => Ok(Teams::Workgroup),
-            Some(Reduce::Subgroup) if known && teams => Ok(Teams::Subgroup(size)),
-            Some(reduce) => {
-                let why = format!("subgroups of one size up to {TEAM}, and chunks");
-                Err(Error::unsupported(format!("{reduce:?} of {NAME}"), format!("it needs {why}")))
-            }
-        }
-    }
-
-    /// The generated constants of a selection.
-    pub(super) fn preamble(teams: Teams) -> String {
-        match teams {
-            Teams::Workgroup => String::new(),
-            Teams::Subgroup(size) => format!("const SUBGROUP: u32 = {size}u;\n"),
-        }
-    }
-
-    /// Workgroup memory: what teams share; or running sums of lanes and of groups of them, bins, what is
-    /// found.
-    pub(super) fn workgroup_bytes(&self, teams: Teams) -> u32 {
-        match (self.method, teams) {
-            (Method::Exact, _) => 4 * LANES + 4 * 16 + 4 * LANES + 8,
-            (_, Teams::Workgroup) => 4 * LANES,
-            (_, Teams::Subgroup(size)) => 4 * LANES / size,
-        }
-    }
-
     /// Bytes of the activations and norms, without padding.
     pub(super) fn read_bytes(&self) -> u64 {
         let norms = if self.weighted { 2 * self.budget.cols() } else { 0 };
@@ -286,8 +236,9 @@ impl SelectChannels {
     }
 
     /// The parts that select; they need `lib/half.wgsl` where they read f16, and `put`.
-    pub(super) fn parts(&self, teams: Teams) -> Vec<Part> {
-        let mut parts = vec![
+    pub(super) fn parts(&self) -> Vec<Part> {
+        vec![
+            part!("lib/scan_workgroup.wgsl"),
             match self.weighted {
                 true => part!("linear/select/rank_weighted.wgsl"),
                 false => part!("linear/select/rank_plain.wgsl"),
@@ -297,20 +248,12 @@ impl SelectChannels {
                 (_, Activation::F16, false) => part!("linear/select/key_half.wgsl"),
                 _ => part!("linear/select/key_bits.wgsl"),
             },
-        ];
-        match (self.method, teams) {
-            (Method::Exact, _) => parts.extend([
-                part!("lib/scan_workgroup.wgsl"),
-                part!("linear/select/digits.wgsl"),
-                part!("linear/select/whole.wgsl"),
-            ]),
-            (_, Teams::Workgroup) => parts
-                .extend([part!("lib/teams_workgroup.wgsl"), part!("linear/select/chunks.wgsl")]),
-            (_, Teams::Subgroup(_)) => {
-                parts.extend([part!("lib/teams_subgroup.wgsl"), part!("linear/select/chunks.wgsl")])
-            }
-        }
-        parts
+            part!("linear/select/digits.wgsl"),
+            match self.method {
+                Method::Exact => part!("linear/select/whole.wgsl"),
+                Method::ChunkRadix | Method::Bucket32(_) => part!("linear/select/chunks.wgsl"),
+            },
+        ]
     }
 
     /// The part that reads activations.
@@ -328,14 +271,9 @@ impl SelectChannels {
     }
 }
 
-impl Teams {
-    /// The variant's name.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Workgroup => "baseline",
-            Self::Subgroup(_) => "subgroup",
-        }
-    }
+/// The generated constant of a selection by so many squads.
+pub(super) fn lanes(squads: u32) -> String {
+    format!("const LANES: u32 = {}u;\n", SQUAD * squads)
 }
 
 /// That there are vectors, and not too many.
@@ -357,15 +295,14 @@ impl Spec for SelectChannels {
     }
 
     /// None for a budget of no channels.
-    fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
+    fn launches(&self, caps: &Caps, _knobs: &Knobs) -> Result<Vec<Launch>> {
         self.check()?;
-        let teams = self.teams(caps, knobs)?;
         if self.budget.k() == 0 {
             return Ok(Vec::new());
         }
-        // A team a chunk, or one workgroup for all.
+        // A workgroup a chunk, or one for all.
         let chunks =
-            if self.method == Method::Exact { self.budget.cols().div_ceil(CHUNK) } else { TEAMS };
+            if self.method == Method::Exact { self.budget.cols().div_ceil(CHUNK) } else { 1 };
         let params = self.params((chunks, 0))?;
         let bytes = whole("list", self.list_len(), 4, caps)?;
         let mut operands = vec![Operand { binding: LIST, piece: 0, offset: 0, bytes }];
@@ -375,13 +312,12 @@ impl Spec for SelectChannels {
             parts.push(part!("lib/half.wgsl"));
         }
         parts.push(Self::x_part(self.activation));
-        parts.extend(self.parts(teams));
+        parts.extend(self.parts());
         parts.push(part!("linear/select_channels.wgsl"));
         let bindings: &[Binding] = if self.weighted { &WEIGHTED } else { &PLAIN };
         let needs = Needs {
-            subgroups: teams != Teams::Workgroup,
-            workgroup_bytes: self.workgroup_bytes(teams),
-            invocations: LANES,
+            workgroup_bytes: selection_bytes(1),
+            invocations: SQUAD,
             storage_buffers: operands.len() as u32,
             binding_bytes: largest(&operands),
             ..Needs::default()
@@ -390,12 +326,7 @@ impl Spec for SelectChannels {
         Ok(vec![Launch {
             kernel: NAME,
             variant: "baseline",
-            shader: Shader {
-                entry: NAME,
-                preamble: Self::preamble(teams),
-                parts,
-                constants: Vec::new(),
-            },
+            shader: Shader { entry: NAME, preamble: lanes(1), parts, constants: Vec::new() },
             bindings,
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),
