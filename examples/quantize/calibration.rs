@@ -7,7 +7,7 @@ use crate::{input, report};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use fewbytes::linear::Hessian;
-use fewbytes::linear::file::{Batch, CalibrationFile, HessianFile};
+use fewbytes::linear::file::{Batch, Batches, CalibrationFile, HessianFile};
 use memmap2::Mmap;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -126,7 +126,7 @@ impl File<'_> {
 /// What there is for a layer.
 pub(crate) struct Found {
     /// Its name in the file.
-    name: String,
+    pub(crate) name: String,
     inputs: usize,
     pub(crate) groups: usize,
     /// Groups in the file.
@@ -210,6 +210,25 @@ impl<'a> Source<'a> {
             "layer {layer}: its {rows} rows cannot be split into {groups} groups; see --groups"
         );
         Ok(Found { name, inputs, groups, all })
+    }
+
+    /// Whether there is anything for a layer of this name.
+    pub(crate) fn knows(&self, layer: &str) -> Result<bool> {
+        let name = self.name_of(layer)?;
+        Ok(self.file.names().contains(&name.as_str()))
+    }
+
+    /// What went into a layer, piece by piece.
+    pub(crate) fn batches(&self, found: &Found) -> Result<Batches<'_>> {
+        match &self.file {
+            File::Inputs(file) => Ok(file.batches(&found.name, found.groups)?),
+            File::Hessians(_) => bail!("{} has Hessians, not what goes into layers", self.names),
+        }
+    }
+
+    /// The file that a layer's are of.
+    pub(crate) fn place_of(&self, found: &Found) -> &str {
+        self.place(&found.name)
     }
 
     /// The file that a name is of.

@@ -2,10 +2,10 @@
 
 use crate::calibration::{Found, Source};
 use crate::device::Device;
-use crate::fuse::captured;
 use crate::options::EvalLayer;
+use crate::origin::{self, Dense};
 use crate::run::progress_bar;
-use crate::select::{fits, layer_of};
+use crate::select::layer_of;
 use crate::{input, inspect, report};
 use anyhow::{Context as _, Result, bail, ensure};
 use fewbytes::linear::file::{DenseFile, DenseShape, PackedFile};
@@ -14,11 +14,7 @@ use fewbytes::linear::{
     objectives, quantize,
 };
 use indicatif::ProgressBar;
-use std::collections::HashMap;
 use std::ops::Range;
-
-/// Where a file's settings say of which layers others were joined.
-pub(crate) const FUSED: &str = "fused";
 
 /// Rows of a packed layer that are a layer of the dense file.
 struct Part<'a> {
@@ -36,27 +32,26 @@ pub(crate) fn eval(options: &EvalLayer) -> Result<()> {
     let bytes = input::map(&options.packed)?;
     let name = options.packed.display().to_string();
     let (_, layers) = inspect::read(&name, &bytes).context("nothing to evaluate")?;
-    let fused = fused(&name, &bytes);
+    let packed = PackedFile::parse(&name, &bytes).ok();
+    let fused = origin::fused(packed.as_ref().and_then(PackedFile::settings));
     let dense = input::map(&options.weights)?;
     let dense_name = options.weights.display().to_string();
     let dense = DenseFile::parse(&dense_name, &dense)?;
-    let shapes: HashMap<String, DenseShape> =
-        dense.matrices().into_iter().map(|shape| (shape.name.clone(), shape)).collect();
+    let matrices = Dense::new(&dense_name, &dense);
     let maps = options.calibration.map()?;
     let source = Source::new(&options.calibration, &maps)?;
 
-    source.check_rules(shapes.keys().map(|tensor| layer_of(tensor)))?;
+    source.check_rules(matrices.tensors().map(layer_of))?;
     let (mut parts, mut failures) = (Vec::new(), Vec::new());
     let mut wanted = Vec::new();
     for (layer_name, layer) in &layers {
-        let of = parts_of(layer_name, options, &fused, &shapes);
-        let fits = |name: &String| options.layers.iter().any(|p| fits(p, &tensor_of(name)));
-        if options.layers.is_empty() || fits(layer_name) || of.iter().any(fits) {
+        let of = matrices.parts_of(layer_name, &options.fuse, &fused);
+        if origin::chosen(&options.layers, layer_name, &of) {
             wanted.push((layer_name, layer, of));
         }
     }
     for (layer_name, layer, of) in &wanted {
-        match split(layer_name, layer, of, (&dense_name, &shapes), &source, options.bits) {
+        match split(layer_name, layer, of, &matrices, &source, options.bits) {
             Ok(found) => parts.extend(found),
             Err(error) => failures.push(format!("{error:#}")),
         }
@@ -102,71 +97,17 @@ pub(crate) fn eval(options: &EvalLayer) -> Result<()> {
     Ok(())
 }
 
-/// What a packed file says of the layers that were joined.
-fn fused(name: &str, bytes: &[u8]) -> HashMap<String, Vec<String>> {
-    let file = PackedFile::parse(name, bytes).ok();
-    let settings = file.as_ref().and_then(PackedFile::settings);
-    let settings: Option<serde_json::Value> =
-        settings.and_then(|text| serde_json::from_str(text).ok());
-    let fused = settings.and_then(|settings| settings.get(FUSED).cloned());
-    fused.and_then(|fused| serde_json::from_value(fused).ok()).unwrap_or_default()
-}
-
-fn tensor_of(layer: &str) -> String {
-    format!("{layer}.weight")
-}
-
-fn shape_of<'a>(layer: &str, shapes: &'a HashMap<String, DenseShape>) -> Option<&'a DenseShape> {
-    shapes.get(&tensor_of(layer)).or_else(|| shapes.get(layer))
-}
-
-/// The dense layers that a packed one was made of: itself, where there is no word of others.
-fn parts_of(
-    layer: &str,
-    options: &EvalLayer,
-    fused: &HashMap<String, Vec<String>>,
-    shapes: &HashMap<String, DenseShape>,
-) -> Vec<String> {
-    for rule in &options.fuse {
-        if let Some(text) = captured(&rule.name, layer) {
-            return rule.parts.iter().map(|part| part.replace('*', text)).collect();
-        }
-    }
-    match fused.get(layer) {
-        Some(parts) if shape_of(layer, shapes).is_none() => parts.clone(),
-        _ => vec![layer.to_owned()],
-    }
-}
-
 /// Finds weights and Hessian of all parts of a packed layer.
 fn split<'a>(
     name: &str,
     layer: &'a BitplaneLayer,
     of: &[String],
-    (dense_name, shapes): (&str, &'a HashMap<String, DenseShape>),
+    matrices: &'a Dense<'_>,
     source: &Source<'_>,
     bits: Option<u8>,
 ) -> Result<Vec<Part<'a>>> {
-    let (rows, cols) = (layer.rows(), layer.cols());
-    let joined = of != [name];
-    let mut found = Vec::new();
-    for part in of {
-        match shape_of(part, shapes) {
-            Some(shape) => found.push((part, shape)),
-            None if joined => bail!("layer {name}: no weights of its part {part} in {dense_name}"),
-            None => bail!(
-                "no weights of layer {name} in {dense_name}; --layers chooses others, and if it \
-                 was joined of several, --fuse NAME=A,B tells which"
-            ),
-        }
-    }
-    let together: usize = found.iter().map(|(_, shape)| shape.rows).sum();
-    let odd = found.iter().find(|(_, shape)| shape.cols != cols).or(found.first());
-    let wide = odd.map_or(0, |(_, shape)| shape.cols);
-    ensure!(
-        (together, wide) == (rows, cols),
-        "layer {name} is {rows} x {cols}, its weights are {together} x {wide}"
-    );
+    let (joined, cols) = (of != [name], layer.cols());
+    let shapes = matrices.find(name, (layer.rows(), cols), of)?;
     let mut from = 0;
     let part = |(part, shape): (&String, &'a DenseShape)| {
         let shown = if joined { format!("{part} (of {name})") } else { part.clone() };
@@ -176,7 +117,7 @@ fn split<'a>(
         let widths = layer.tables().widths().filter(|&b| bits.is_none_or(|only| only == b));
         Ok(Part { layer, shown, rows, shape, found, widths: widths.collect() })
     };
-    found.into_iter().map(part).collect()
+    of.iter().zip(shapes).map(part).collect()
 }
 
 /// Prints the errors of one part at all its widths.

@@ -1,6 +1,6 @@
-//! What a packed file holds.
+//! What a packed file, or one of residuals, holds.
 
-use crate::{input, report};
+use crate::{input, report, residual};
 use anyhow::{Context as _, Result};
 use fewbytes::linear::file::{PackedFile, read_reference};
 use fewbytes::linear::{BitplaneLayer, TableLayer};
@@ -10,6 +10,9 @@ use std::path::Path;
 pub(crate) fn inspect(path: &Path) -> Result<()> {
     let bytes = input::map(path)?;
     let name = path.display().to_string();
+    if residual::format_of(&bytes).as_deref() == Some(residual::FORMAT) {
+        return residual::inspect(&name, &bytes);
+    }
     let (format, layers) = read(&name, &bytes).context("nothing to inspect")?;
     println!(
         "{name}: {format}, {}, {}",

@@ -13,8 +13,11 @@ mod inspect;
 mod lnq;
 mod lnq_options;
 mod options;
+mod origin;
+mod output;
 mod parts;
 mod report;
+mod residual;
 mod run;
 mod select;
 #[cfg(test)]
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().split() {
         (Some(Command::Inspect { file }), _) => inspect::inspect(&file),
         (Some(Command::EvalLayer(options)), _) => eval::eval(&options),
+        (Some(Command::Residual(options)), _) => residual::make(&options),
         (None, Some(options)) => run::run(&options, &OpenOptions::from_env()),
         // Clap has asked for INPUT and OUTPUT by now.
         (None, None) => Ok(()),

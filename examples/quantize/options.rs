@@ -3,6 +3,7 @@
 use crate::calibration::Calibration;
 use crate::fuse::Rule;
 use crate::lnq_options::LnqArgs;
+use crate::residual;
 use crate::select::Chosen;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fewbytes::linear::{Method, QuantizeOptions, TableElement};
@@ -33,7 +34,8 @@ use std::path::PathBuf;
         quantize model.safetensors fused.safetensors --fuse '*.gate_up=*.gate_proj,*.up_proj'\n  \
         quantize model.safetensors lnq.safetensors --method lnq --bits 2 --hessian h.safetensors\n  \
         quantize inspect packed.safetensors\n  \
-        quantize eval-layer lnq.safetensors model.safetensors --hessian h.safetensors"
+        quantize eval-layer lnq.safetensors model.safetensors --hessian h.safetensors\n  \
+        quantize residual packed.safetensors model.safetensors residual.safetensors --bits 3"
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -53,9 +55,10 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check a packed file (ours or the published layout) and print what it holds
+    /// Check a packed file (ours or the published layout) or a file of residuals and print what it
+    /// holds
     Inspect {
-        /// The packed file
+        /// The file
         file: PathBuf,
     },
     /// Print the error at each layer's output, beside that of clusters of the weights
@@ -63,6 +66,12 @@ pub(crate) enum Command {
     /// The error is `(w - q)^T H (w - q)` over all rows, H being the layer's Hessian: what LNQ makes
     /// small. Clusters of the same width, weighted with the diagonal of H, are what LNQ starts from.
     EvalLayer(EvalLayer),
+    /// Keep what quantizing took from each layer, to be given back where activations are large
+    ///
+    /// A residual is `W - Wq`, `Wq` being the weights that kernels decode from PACKED at one width.
+    /// It is quantized itself, and belongs to that file and that width alone. docs/qdec.md says what
+    /// it is for, docs/residual_file.md how it is stored.
+    Residual(residual::Options),
 }
 
 #[derive(Debug, Args)]

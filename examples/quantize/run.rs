@@ -5,7 +5,7 @@ use crate::fuse::{self, Group};
 use crate::options::{Format, How, Quantize};
 use crate::parts::Parts;
 use crate::select::{Chosen, Selection};
-use crate::{eval, input, lnq, report};
+use crate::{input, lnq, origin, output, report};
 use anyhow::{Context as _, Result, ensure};
 use fewbytes::linear::file::{DenseFile, save_packed_with, save_reference};
 use fewbytes::linear::{
@@ -14,7 +14,7 @@ use fewbytes::linear::{
 use fewbytes_wgpu::OpenOptions;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// What is known of a layer once it is done.
@@ -34,7 +34,9 @@ struct Done {
 pub(crate) fn run(options: &Quantize, adapter: &OpenOptions) -> Result<()> {
     options.check_method()?;
     let widths = options.shipped()?;
-    check_output(options)?;
+    let others = options.lnq.calibration.paths()?;
+    let inputs = options.sensitivities.iter().chain([&options.input]).chain(&others);
+    output::check(&options.output, inputs.map(PathBuf::as_path), options.force)?;
     let bytes = input::map(&options.input)?;
     let name = options.input.display().to_string();
     let file = DenseFile::parse(&name, &bytes)?;
@@ -81,7 +83,7 @@ pub(crate) fn run(options: &Quantize, adapter: &OpenOptions) -> Result<()> {
         let name = |&at: &usize| selection.chosen[at].layer.as_str();
         let parts =
             |g: &Group| (g.name.clone(), g.parts.iter().map(name).collect::<serde_json::Value>());
-        settings[eval::FUSED] = groups.iter().map(parts).collect();
+        settings[origin::FUSED] = groups.iter().map(parts).collect();
     }
     let settings = settings.to_string();
     let written = match options.format {
@@ -172,23 +174,6 @@ fn join<'a>(
     let kept = layers.into_iter().enumerate();
     out.extend(kept.filter_map(|(at, layer)| Some((name(at), layer?))));
     Ok((out, words))
-}
-
-fn check_output(options: &Quantize) -> Result<()> {
-    let output = &options.output;
-    let shown = output.display();
-    if output.exists() {
-        ensure!(!output.is_dir(), "{shown} is a folder");
-        let same = |path: &Path| matches!((path.canonicalize(), output.canonicalize()), (Ok(a), Ok(b)) if a == b);
-        let others = options.lnq.calibration.paths()?;
-        for input in options.sensitivities.iter().chain([&options.input]).chain(&others) {
-            ensure!(!same(input), "{shown} is also an input; choose another output");
-        }
-        ensure!(options.force, "{shown} exists; --force replaces it");
-    }
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
-    ensure!(folder.is_none_or(Path::is_dir), "the folder of {shown} does not exist");
-    Ok(())
 }
 
 /// The published layout cannot hold everything; found out before the work, not after it.

@@ -1,10 +1,11 @@
 //! Whole runs on small files.
 
 mod files;
+mod residuals;
 
 use crate::device::Device;
 use crate::options::{Cli, Command};
-use crate::{eval, inspect, run};
+use crate::{eval, inspect, residual, run};
 use clap::Parser;
 use fewbytes::linear::file::{CalibrationFile, DenseFile, PackedFile, save_hessians};
 use fewbytes::linear::{HessianAccumulator, LnqLayout, Quantized, TableLayer, Weights, objectives};
@@ -65,6 +66,7 @@ fn quantize_on(adapter: &OpenOptions, folder: &TempDir, words: &str) -> Result<(
     let done = match Cli::try_parse_from(all).unwrap().split() {
         (Some(Command::Inspect { file }), _) => inspect::inspect(&file),
         (Some(Command::EvalLayer(options)), _) => eval::eval(&options),
+        (Some(Command::Residual(options)), _) => residual::make(&options),
         (None, options) => run::run(&options.unwrap(), adapter),
     };
     done.map_err(|error| format!("{error:#}"))
