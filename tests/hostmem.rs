@@ -1,5 +1,5 @@
-//! Kernels that read pages of the host's in place give what they give with a copy, and pages are given
-//! back once, when nothing needs them.
+//! Kernels that read pages of the host's in place give what they give with a copy, and pages are
+//! given back once, when nothing needs them.
 #![allow(unsafe_code)]
 
 use fewbytes::linear::compensate::Source;
@@ -17,8 +17,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Runs a test on every adapter whose devices can import pages, and where one cannot, makes sure that
-/// it says so.
+/// Runs a test on every adapter whose devices can import pages, and where one cannot, makes sure
+/// that it says so.
 fn each(test: impl Fn(&Context, usize)) {
     let found = pollster::block_on(adapters());
     assert!(!found.is_empty(), "no adapter: run `cargo xtask test`, which installs one");

@@ -10,8 +10,8 @@ use wgpu::hal::api::Vulkan;
 const PAGES: vk::ExternalMemoryHandleTypeFlags =
     vk::ExternalMemoryHandleTypeFlags::HOST_ALLOCATION_EXT;
 
-/// Opens a device with the extension; `None` where the adapter has none, and where that fails, so that
-/// it is opened without.
+/// Opens a device with the extension; `None` where the adapter has none, and where that fails, so
+/// that it is opened without.
 #[allow(unsafe_code)]
 pub(crate) fn open(
     adapter: &wgpu::Adapter,
@@ -54,12 +54,13 @@ pub(super) fn alignment(device: &wgpu::Device) -> Option<u64> {
     if !hal.enabled_device_extensions().contains(&NAME) {
         return None;
     }
-    // SAFETY: the physical device is this instance's, and a device of it was opened with the extension.
+    // SAFETY: the physical device is this instance's, and a device of it was opened with the
+    // extension.
     unsafe { wanted(hal.shared_instance(), hal.raw_physical_device()) }
 }
 
-/// What pages have to be aligned to; `None` where storage buffers cannot lie over any: SwiftShader has
-/// the extension, but says so of it.
+/// What pages have to be aligned to; `None` where storage buffers cannot lie over any: SwiftShader
+/// has the extension, but says so of it.
 ///
 /// # Safety
 /// The physical device is the instance's and has the extension.
@@ -92,8 +93,8 @@ unsafe fn wanted(
     importable.then_some(host.min_imported_host_pointer_alignment)
 }
 
-/// Objects over imported pages. They go in the order that Vulkan asks for: buffer, memory, and after
-/// them the pages' owner.
+/// Objects over imported pages. They go in the order that Vulkan asks for: buffer, memory, and
+/// after them the pages' owner.
 struct Imported<O> {
     device: ash::Device,
     /// Null until it is made, as the memory is.
@@ -119,9 +120,9 @@ impl<O> Drop for Imported<O> {
 /// Makes a buffer over pages.
 ///
 /// # Safety
-/// [`alignment`] is not `None` for the device, and the span is a multiple of it. The pages are mapped,
-/// initialized, readable and writable until the owner is dropped, and nobody disturbs the device's
-/// work on them.
+/// [`alignment`] is not `None` for the device, and the span is a multiple of it. The pages are
+/// mapped, initialized, readable and writable until the owner is dropped, and nobody disturbs the
+/// device's work on them.
 #[allow(unsafe_code)]
 pub(super) unsafe fn import(
     device: &wgpu::Device,
@@ -222,8 +223,8 @@ unsafe fn imported<O>(
     // SAFETY: address and size are multiples of what the device wants, the memory type is one of
     // those that it named for this address, and the caller keeps the pages mapped.
     made.memory = unsafe { device.allocate_memory(&wanted, None) }.map_err(failed)?;
-    // SAFETY: neither is bound yet, the memory is as large as the buffer needs and of a type that it
-    // can have, and offset 0 is aligned.
+    // SAFETY: neither is bound yet, the memory is as large as the buffer needs and of a type that
+    // it can have, and offset 0 is aligned.
     unsafe { device.bind_buffer_memory(made.buffer, made.memory, 0) }.map_err(failed)?;
     Ok(made)
 }
