@@ -147,20 +147,24 @@ pub(crate) async fn open(
         }
         Features::Baseline => (wgpu::Features::empty(), wgpu::Limits::default()),
     };
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("fewbytes"),
+        required_features,
+        required_limits,
+        experimental_features,
+        ..wgpu::DeviceDescriptor::default()
+    };
+    #[cfg(all(feature = "hostmem", not(target_arch = "wasm32")))]
+    if features != Features::Baseline
+        && let Some(opened) = crate::hostmem::open(adapter, &descriptor)
+    {
+        return Ok(opened);
+    }
     let name = adapter.get_info().name;
-    adapter
-        .request_device(&wgpu::DeviceDescriptor {
-            label: Some("fewbytes"),
-            required_features,
-            required_limits,
-            experimental_features,
-            ..wgpu::DeviceDescriptor::default()
-        })
-        .await
-        .map_err(|e| Error::Validation {
-            what: format!("device on {name}"),
-            message: e.to_string(),
-        })
+    adapter.request_device(&descriptor).await.map_err(|e| Error::Validation {
+        what: format!("device on {name}"),
+        message: e.to_string(),
+    })
 }
 
 /// A device's features and limits as the kernels see them.

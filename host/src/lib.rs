@@ -27,6 +27,8 @@
 
 mod adapter;
 mod context;
+#[cfg(all(feature = "hostmem", not(target_arch = "wasm32")))]
+pub mod hostmem;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod measure;
 mod module;

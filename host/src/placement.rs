@@ -7,6 +7,13 @@
 //! reach, so that a buffer meant to save device memory spends it. An H100 reads the first kind at
 //! 51 GB/s over its link, the second at 3 TB/s. No driver has to follow that: on a new machine
 //! [`crate::measure::residence`] streams a buffer and says where it really is.
+//!
+//! What is in the host's memory already need not be copied into a buffer at all: with the feature
+//! `hostmem` a device of Vulkan's with `VK_EXT_external_memory_host` reads the pages where they
+//! are. `Context::page_alignment` of the module `hostmem` tells whether it can, `Context::pages`
+//! and `Context::adopt` are for pages that this crate makes and the caller fills, from a file say,
+//! and `Context::import_pages` takes pages of the caller's own. Such memory is the host's for
+//! certain, since it was there before the driver was asked.
 
 use crate::{Context, Scalar, View};
 use fewbytes::{Error, Result};
