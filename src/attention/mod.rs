@@ -82,15 +82,21 @@
 //! A query is `q [q_len, H G, D]`; query head `h G + g` reads KV head `h`. Output is `o` of the same
 //! shape and `lse [q_len, H G]`, the *natural* logarithm of the sum of `exp(x)`. Without keys `o` is 0
 //! and `lse` is -1e30. The `q_len` new rows have been appended before: query row `i` sees the first
-//! `len[h] - q_len + i + 1` rows of head `h`, the causal rule aligned at the bottom right. Under a
+//! `len[h] - q_len + i + 1` rows of head `h` (none where that is negative), the causal rule aligned at
+//! the bottom right. Under a
 //! sliding window of `w` it sees of those the ones whose position is above its own less `w`.
 
+mod cache;
 mod element;
 mod encode;
+#[cfg(feature = "safetensors")]
+pub mod file;
 mod layout;
 mod plan;
+pub mod reference;
 mod shape;
 
+pub use cache::{HeadData, KvCache, KvTensor};
 pub use element::KvElement;
 pub use encode::{decode_row, encode_row};
 pub use layout::{
