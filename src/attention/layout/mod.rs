@@ -4,6 +4,8 @@ mod keep;
 mod paged;
 mod plain;
 mod ragged;
+#[cfg(test)]
+mod tests;
 
 pub use keep::KeepLists;
 pub use paged::{PAGE_ROWS, PagePool, PagedLayout};

@@ -2,6 +2,8 @@
 
 mod chunked;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use super::Layout;
 use crate::{Error, Result};

@@ -1,5 +1,8 @@
 //! Rows of numbers as words, and back.
 
+#[cfg(test)]
+mod tests;
+
 use super::{CacheShape, KvElement};
 use crate::{Error, Result};
 use half::{bf16, f16};
