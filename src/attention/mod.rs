@@ -45,9 +45,13 @@
 //! `row_words / 4` fits u32: tensors are indexed in pieces of 16 bytes. The true position of a new token
 //! is [`Layout::next_position`], not its row.
 //!
-//! A [`KvCache`] is a layout with its data in host memory; [`KeepLists`] say which rows an eviction
-//! leaves, `first [H + 1]` and `rows`, ascending within a head; files of caches are `file::CacheFile`'s
-//! (feature `safetensors`).
+//! An eviction copies rows as they are stored: with lists `first [H + 1]` and `rows`, ascending within a
+//! head ([`KeepLists`]), row `rows[first[h] + i]` of head `h` becomes its row `i`, for `i` below
+//! `first[h + 1] - first[h]`, by the view of the old layout on one side and of the new one on the other.
+//! When segments are laid out anew ([`Layout::relayout`]), [`RowCopy`] lists what moves.
+//!
+//! A [`KvCache`] is a layout with its data in host memory, and perhaps the position of every row,
+//! `positions [rows]`; files of caches are `file::CacheFile`'s (feature `safetensors`).
 //!
 //! # Plans
 //! Decoding reads every row of every head once. A [`Plan`] spreads them over workgroups, each a list of

@@ -172,6 +172,20 @@ impl KvCache {
         Some(known)
     }
 
+    /// The first row of every head that a sliding window of `window` tokens still shows to the oldest of
+    /// the `q_len` newest ones; the number of rows where it shows none. Nothing where positions are not
+    /// known.
+    pub fn window_starts(&self, q_len: u32, window: u32) -> Option<Vec<u32>> {
+        let newest = u64::from(self.layout.next_position());
+        let outside =
+            |position: &u32| u64::from(*position) + u64::from(window) + u64::from(q_len) <= newest;
+        let start = |head| {
+            // No more rows than positions, which are u32.
+            Some(self.head_positions(head)?.partition_point(outside) as u32)
+        };
+        (0..self.shape().kv_heads()).map(start).collect()
+    }
+
     /// The rows of one head, decoded, in their order.
     ///
     /// # Errors

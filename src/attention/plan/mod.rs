@@ -104,7 +104,21 @@ impl Planner {
     /// # Errors
     /// As [`Planner::plan`].
     pub fn plan_layout(self, layout: &Layout, workgroups: u32) -> Result<Plan> {
-        let mut plan = self.plan(&layout.lengths(), workgroups)?;
+        self.plan_window(layout, &vec![0; layout.shape().kv_heads()], workgroups)
+    }
+
+    /// The same for the rows that a sliding window still sees: from `starts[h]` on of every head, as
+    /// [`KvCache::window_starts`](crate::attention::KvCache::window_starts) finds them.
+    ///
+    /// # Errors
+    /// As [`Planner::plan_spans`], and [`Error::Shape`] for other than one start a head.
+    pub fn plan_window(self, layout: &Layout, starts: &[u32], workgroups: u32) -> Result<Plan> {
+        let lengths = layout.lengths();
+        if starts.len() != lengths.len() {
+            return Err(Error::shape("starts of heads", lengths.len(), starts.len()));
+        }
+        let spans: Vec<_> = starts.iter().zip(lengths).map(|(start, end)| *start..end).collect();
+        let mut plan = self.plan_spans(&spans, workgroups)?;
         plan.made_for = Some((layout.generation(), layout.appended()));
         Ok(plan)
     }

@@ -185,6 +185,22 @@ fn orders_and_layouts_do_not_matter() {
     let last = cache.layout().next_position() - 1;
     let expected: Vec<u32> = (0..206).filter(|row| positions[*row as usize] + 8 > last).collect();
     assert_eq!(seen, expected);
+    // The rows before a window's start are read by no plan, and missed by no query.
+    let whole = decode_attention(&window, &cache).unwrap();
+    let starts = cache.window_starts(2, 8).unwrap();
+    assert_eq!(starts[2], window.seen(&cache, 2, 0).unwrap()[0]);
+    assert!(starts[0] > 60 && starts[2] > 190, "{starts:?}");
+    let first = |window| cache.window_starts(2, window).unwrap()[2];
+    assert_eq!([first(203), first(204), first(205), first(u32::MAX)], [2, 1, 0, 0]);
+    for planner in Planner::ALL {
+        let plan = planner.plan_window(cache.layout(), &starts, 4).unwrap();
+        plan.check(cache.layout()).unwrap();
+        assert!(plan.longest_group() < 64);
+        let states = decode_split(&window, &cache, &plan).unwrap();
+        close(&whole, &decode_merge(&window, &cache, &plan, &states).unwrap(), 1e-12);
+        assert!(matches!(planner.plan_window(cache.layout(), &[0], 4), Err(Error::Shape { .. })));
+    }
+    assert_eq!(cache.window_starts(0, 0).unwrap(), cache.layout().lengths());
 }
 
 #[test]
