@@ -68,8 +68,8 @@
 //!   sliding window.
 //! - `slot` is [`DIRECT`], the largest u32, where the segment is all of its head: its workgroup writes
 //!   the output. Else it writes a partial state to the slot. A head written directly has no slots.
-//! - A head without rows has one segment all the same; it may grow. Without rows a segment is empty,
-//!   and its state is `m = -1e30`, `l = 0`, `o = 0`.
+//! - A head without rows has one segment all the same; it may grow. A segment whose `start` is not below
+//!   `min(end, len[h])` is empty, and its state is `m = -1e30`, `l = 0`, `o = 0`.
 //! - Slots of a head ascend with the rows. There are at most `groups + H` of them.
 //! - Every workgroup has a segment; there may be fewer workgroups than were asked for.
 //!

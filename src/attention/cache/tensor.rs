@@ -20,8 +20,13 @@ impl KvTensor {
     /// [`Error::Range`] for more than a tensor can have.
     pub fn zeros(shape: CacheShape, rows: usize) -> Result<Self> {
         shape.checked_rows(rows as u64)?;
-        let (words, params) =
-            (vec![0; rows * shape.row_words()], vec![0; rows * shape.row_params()]);
+        // Machines of 32 bits cannot hold all that a tensor may.
+        let words = rows.checked_mul(shape.row_words()).filter(|n| n.checked_mul(4).is_some());
+        let words = words.ok_or_else(|| {
+            let limit = format!("0..={}", usize::MAX / 4 / shape.row_words());
+            Error::range("rows of a cache", limit, rows)
+        })?;
+        let (words, params) = (vec![0; words], vec![0; rows * shape.row_params()]);
         Ok(Self { shape, rows, words, params })
     }
 

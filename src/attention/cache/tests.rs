@@ -31,8 +31,11 @@ fn layouts(shape: CacheShape) -> [Layout; 3] {
     ]
 }
 
+/// Words and params of a key and a value, and their position.
+type Stored = (Vec<u32>, u32, Vec<u32>, u32, Option<u32>);
+
 /// The rows of all heads as they are stored, with their positions.
-fn stored(cache: &KvCache) -> Vec<Vec<(Vec<u32>, u32, Vec<u32>, u32, Option<u32>)>> {
+fn stored(cache: &KvCache) -> Vec<Vec<Stored>> {
     let view = cache.layout().view();
     let of = |head| {
         let rows = (0..cache.layout().len(head)).map(|row| {

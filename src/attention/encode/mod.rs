@@ -26,6 +26,8 @@ const INT4_TOP: f32 = 15.0;
 /// 65504, f16's largest number, and codes at their ends, so numbers beyond are stored as the largest
 /// there are. A scale that rounds to 0 makes all codes 0: rows of zeros are stored exactly. Scales below
 /// 2^-14 are subnormal, and devices may read them as 0.
+/// Devices may divide inexactly: where a quotient is next to a half, theirs may be the neighbouring code,
+/// or the neighbouring scale.
 ///
 /// # Errors
 /// [`Error::Shape`] for other lengths than the shape's; [`Error::Value`] with the row and column of a

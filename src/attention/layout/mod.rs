@@ -201,7 +201,8 @@ impl Layout {
         self.origin
     }
 
-    /// Counts what makes plans stale: another layout, and rows that were removed. Plans name it.
+    /// Counts what makes plans stale: segments laid out anew, and rows evicted or moved to another
+    /// layout. Plans name it; that rows were taken back they see from [`Layout::appended`].
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -248,8 +249,8 @@ impl Layout {
         Ok(before)
     }
 
-    /// Goes back to when `appended` rows had been appended. What [`crate::attention::Plan::check`]
-    /// says of plans for more rows tells that they are stale; those for fewer stay good.
+    /// Goes back to when `appended` rows had been appended. Plans for more rows are stale then, as
+    /// [`Plan::check`](crate::attention::Plan::check) says; those for as many or fewer stay good.
     ///
     /// # Errors
     /// [`Error::Range`] for more than there are.
