@@ -9,6 +9,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("packed formats and launch parameters are little-endian memory");
 
+pub mod attention;
 mod error;
 pub mod launch;
 pub mod linear;

@@ -1,5 +1,6 @@
 //! Files: round trips, stability of the bytes, and everything a hostile file can be.
 
+mod caches;
 mod calibration;
 mod container;
 mod exported;

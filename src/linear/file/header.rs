@@ -1,4 +1,5 @@
-//! The header of files of packed layers and of residuals: which format and bit order it is, and its layers.
+//! The header of files of packed layers, residuals and caches: which format and bit order it is, and
+//! its layers.
 
 use super::metadata::{ENTRY, entry};
 use super::open;
@@ -11,9 +12,9 @@ const VERSION: u32 = 1;
 
 /// A format's name, and the name of how bits lie within its words.
 #[derive(Clone, Copy)]
-pub(super) struct Kind {
-    pub(super) format: &'static str,
-    pub(super) layout: &'static str,
+pub(crate) struct Kind {
+    pub(crate) format: &'static str,
+    pub(crate) layout: &'static str,
 }
 
 /// The layout of planes.
@@ -31,10 +32,10 @@ struct FileHeader<L> {
 }
 
 /// What there is in a file.
-pub(super) struct Contents<'a, L> {
-    pub(super) tensors: SafeTensors<'a>,
-    pub(super) settings: Option<String>,
-    pub(super) layers: BTreeMap<String, L>,
+pub(crate) struct Contents<'a, L> {
+    pub(crate) tensors: SafeTensors<'a>,
+    pub(crate) settings: Option<String>,
+    pub(crate) layers: BTreeMap<String, L>,
 }
 
 /// Only what says whether the rest can be understood.
@@ -46,7 +47,7 @@ struct Identity {
 }
 
 /// The tensors of a file of this format, and what its header says of every layer.
-pub(super) fn read<'a, L: serde::de::DeserializeOwned>(
+pub(crate) fn read<'a, L: serde::de::DeserializeOwned>(
     kind: Kind,
     name: &str,
     bytes: &'a [u8],
@@ -79,7 +80,7 @@ pub(super) fn write<L: serde::Serialize>(
 }
 
 /// The metadata of a file of this format.
-pub(super) fn metadata<L: serde::Serialize>(
+pub(crate) fn metadata<L: serde::Serialize>(
     kind: Kind,
     settings: Option<&str>,
     layers: BTreeMap<String, L>,
@@ -92,7 +93,7 @@ pub(super) fn metadata<L: serde::Serialize>(
 }
 
 /// Adds what the header says of one layer.
-pub(super) fn add<L>(layers: &mut BTreeMap<String, L>, name: &str, layer: L) -> Result<()> {
+pub(crate) fn add<L>(layers: &mut BTreeMap<String, L>, name: &str, layer: L) -> Result<()> {
     match layers.insert(name.to_owned(), layer) {
         None => Ok(()),
         Some(_) => Err(Error::format(format!("layer {name}"), "there are two of this name")),

@@ -25,7 +25,7 @@
 
 mod calibration;
 mod dense;
-mod header;
+pub(crate) mod header;
 mod hessian;
 mod metadata;
 mod packed;
@@ -51,7 +51,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 /// A tensor that must be there, of this type and shape.
-fn tensor<'a>(
+pub(crate) fn tensor<'a>(
     file: &SafeTensors<'a>,
     name: &str,
     dtype: Dtype,
@@ -104,7 +104,10 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// The same for contents that `write` puts into the file it is given.
-fn replace_with(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
+pub(crate) fn replace_with(
+    path: &Path,
+    write: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<()> {
     let io = |error| Error::Io { path: path.to_owned(), error };
     let mut partial = path.as_os_str().to_owned();
     // The process's number keeps two writers of one file, and a file of the user's, apart.
