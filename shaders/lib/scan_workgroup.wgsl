@@ -1,14 +1,13 @@
-// Running sums over squads of 256 lanes of a workgroup of `LANES`: groups of 16, then the groups.
-// Needs no feature. Lanes of a group read the same place at a time, which workgroup memory serves at
-// once.
+// Running sums over a workgroup of 256 lanes: groups of 16, then the groups. Needs no feature.
+// Lanes of a group read the same place at a time, which workgroup memory serves at once.
 
-var<workgroup> scanned: array<u32, LANES>;
-var<workgroup> scanned_groups: array<u32, LANES / 16u>;
+var<workgroup> scanned: array<u32, 256>;
+var<workgroup> scanned_groups: array<u32, 16>;
 
 struct Scan {
-    // The sum of the values of lower lanes of the squad.
+    // The sum of the values of lower lanes.
     before: u32,
-    // The sum of all of the squad.
+    // The sum of all.
     all: u32,
 }
 
@@ -27,9 +26,8 @@ fn scan(value: u32, index: u32) -> Scan {
         scanned_groups[group] = before + value;
     }
     workgroupBarrier();
-    let first = index / 256u * 16u;
     var all = 0u;
-    for (var i = first; i < first + 16u; i += 1u) {
+    for (var i = 0u; i < 16u; i += 1u) {
         let other = scanned_groups[i];
         before += select(0u, other, i < group);
         all += other;

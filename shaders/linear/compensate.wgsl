@@ -1,16 +1,15 @@
 // y = the residuals of some input channels times their activations.
 //
-// A workgroup makes the outputs of `params.slice` segments, stretches of 32 words of a channel: each
-// of `SQUADS` squads of 256 lanes one segment at a time. A squad's lanes are eight teams of 32: a team
-// takes every eighth channel of the list, a lane of it one word, and loads of eight channels are under
-// way at a time. What the teams have is added up in their order. Lanes beyond the squads help to
-// select.
+// A workgroup of 256 lanes makes the outputs of `params.slice` segments, stretches of 32 words of a
+// channel, one after the other. Its lanes are eight teams of 32: a team takes every eighth channel
+// of the list, a lane of it one word, and loads of eight channels are under way at a time. What the
+// teams have is added up in their order.
 
 // [cols, stride].
 @group(0) @binding(1) var<storage, read> residual: array<u32>;
 
-// [SQUADS, 8 teams, BLOCK outputs of a word, 32 words].
-var<workgroup> block_sums: array<f32, SQUADS * 256u * BLOCK>;
+// [8 teams, BLOCK outputs of a word, 32 words].
+var<workgroup> block_sums: array<f32, 256u * BLOCK>;
 
 struct Entry {
     word: u32,
@@ -32,35 +31,33 @@ fn add(sums: Sums, found: Entry) -> Sums {
     return add_word(sums, found.word, found.x);
 }
 
-// The sum over all teams of a squad of output `m` of a block and of a word.
-fn block_sum(squad: u32, m: u32, word: u32) -> f32 {
+// The sum over all teams of output `m` of a block and of a word.
+fn block_sum(m: u32, word: u32) -> f32 {
     var sum = 0.0;
-    for (var team = 8u * squad; team < 8u * squad + 8u; team += 1u) {
+    for (var team = 0u; team < 8u; team += 1u) {
         sum += block_sums[(team * BLOCK + m) * 32u + word];
     }
     return sum;
 }
 
-@compute @workgroup_size(LANES)
+@compute @workgroup_size(256)
 fn compensate(
-    @builtin(local_invocation_index) index: u32,
+    lane: Lane,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     vector = group.z;
     let first = (group.y * groups.x + group.x) * params.slice;
     let last = min(first + params.slice, params.segments);
-    let squad = index / 256u;
+    let index = lane.index;
     let team = index / 32u;
     let place = index % 32u;
-    for (var round = first; round < last; round += SQUADS) {
-        let segment = round + squad;
-        let works = squad < SQUADS && segment < last;
+    for (var segment = first; segment < last; segment += 1u) {
         let word = 32u * segment + place;
         var sums: Sums;
         for (var start = 0u; start < params.k; start += params.batch_slots) {
-            prepare(start, round == first, index);
-            let end = select(0u, min(params.k, start + params.batch_slots), works);
+            prepare(start, segment == first, lane);
+            let end = min(params.k, start + params.batch_slots);
             // Slots belong to teams by their number, wherever a batch begins: batches do not change
             // the order of a sum.
             for (var slot = start + ((team - start) & 7u); slot < end; slot += 64u) {
@@ -77,16 +74,13 @@ fn compensate(
             }
         }
         for (var block = 0u; block < PER_WORD / BLOCK; block += 1u) {
-            if works {
-                stage(sums, block, team * BLOCK * 32u + place);
-            }
+            stage(sums, block, team * BLOCK * 32u + place);
             workgroupBarrier();
-            if works && index % 256u < 16u * BLOCK {
-                let m = index % 256u / 32u * 2u;
+            if index < 16u * BLOCK {
+                let m = index / 32u * 2u;
                 let row = (32u * segment + place) * PER_WORD + block * BLOCK + m;
                 if row < params.rows {
-                    let low = block_sum(squad, m, place);
-                    let both = vec2<f32>(low, block_sum(squad, m + 1u, place));
+                    let both = vec2<f32>(block_sum(m, place), block_sum(m + 1u, place));
                     store(row, both * scales_of(row));
                 }
             }

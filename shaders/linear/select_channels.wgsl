@@ -1,5 +1,4 @@
-// The channels with the largest keys, ascending. One workgroup a batch: with chunks that do not know
-// of each other that is one chunk.
+// The channels with the largest keys, ascending. One workgroup a batch of chunks.
 
 // [batch, k].
 @group(0) @binding(3) var<storage, read_write> list: array<u32>;
@@ -10,7 +9,7 @@ fn put(slot: u32, channel: u32) {
 
 @compute @workgroup_size(256)
 fn select_channels(
-    @builtin(local_invocation_index) index: u32,
+    lane: Lane,
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
@@ -19,5 +18,5 @@ fn select_channels(
         return;
     }
     vector = group.z;
-    select_batch(batch, index);
+    select_batch(batch, lane);
 }

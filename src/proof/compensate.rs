@@ -5,7 +5,7 @@ use super::products::gamma;
 use super::select_channels::{Steps, bounds, norms};
 use super::{CANARY_BYTES, Case, Expected, Output, POISON, Proof, Tensor};
 use crate::Result;
-use crate::launch::{Caps, Knobs, Spec as _};
+use crate::launch::{Caps, Knobs, Reduce, Spec as _};
 use crate::linear::compensate::{LIST, NAME, NORMS, RESIDUAL, SCALES, Source, X, Y, reference};
 use crate::linear::residual::{ResidualElement, ResidualLayout};
 use crate::linear::select::Budget;
@@ -54,7 +54,11 @@ pub(super) fn cases() -> Vec<CompensateCase> {
     let mut all = Vec::new();
     let exact = |weighted| Source::Own { method: Method::Exact, weighted };
     for source in [Source::List, OWN] {
-        for element in ResidualElement::ALL {
+        // How channels are found does not depend on the element, and compiling it takes time: two
+        // elements, one with activations of each kind, have to do.
+        let all_elements = ResidualElement::ALL;
+        let elements = if source == OWN { &all_elements[1..3] } else { &all_elements[..] };
+        for &element in elements {
             let activation = if element.bits() % 8 == 0 { F16 } else { F32 };
             let default =
                 CompensateCase { element, source, activation, output: activation, ..DEFAULT };
@@ -75,6 +79,10 @@ pub(super) fn cases() -> Vec<CompensateCase> {
             }
             for steps in [Steps::Zeros, Steps::Equal, Steps::Outliers, Steps::NotNumbers] {
                 all.push(CompensateCase { steps, k_chunk: 24, ..default });
+            }
+            // Of close neighbours and of few magnitudes some chunks rank few and others have too many.
+            for (steps, k_chunk) in [(Steps::Close, 20), (Steps::Coarse, 9), (Steps::Random, 3)] {
+                all.push(CompensateCase { steps, k_chunk, cols: 10_000, rows: 5, ..default });
             }
             all.push(CompensateCase { slice: Some(2), rows: 5 * line - 3, ..default });
         }
@@ -137,6 +145,16 @@ impl CompensateCase {
     }
 }
 
+/// By workgroup memory, and by subgroups where there are some that suit and a method has use for them.
+fn variants(caps: &Caps, method: Method, baseline: Knobs) -> Vec<(&'static str, Knobs)> {
+    let mut all = vec![("baseline", baseline)];
+    let (least, most) = (caps.subgroup_min, caps.subgroup_max);
+    if caps.subgroups && least == most && (4..=32).contains(&least) && method != Method::Exact {
+        all.push(("subgroup", Knobs { reduce: Some(Reduce::Subgroup), ..baseline }));
+    }
+    all
+}
+
 /// Words of any bits, whole residuals of f16 between -1 and 1 with subnormal ones among them; padding
 /// is garbage, of f16 NaN.
 fn residual(layout: &ResidualLayout, seed: &str) -> Vec<u32> {
@@ -191,16 +209,17 @@ impl Case for CompensateCase {
 
     fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
         let rows = self.slice.map(|slice| slice * 1024 / self.element.bits());
-        let baseline = Knobs { rows, workgroup: Some(256), ..Knobs::baseline() };
-        let mut all = vec![("baseline", baseline)];
-        let chunks = |method| method != Method::Exact;
-        let shares = matches!(self.source, Source::Own { method, .. } if chunks(method));
-        // Of f16 and 8 bits as many squads as there can be have the memory that they need.
-        let most = if self.element.bits() < 8 { 512 } else { 1024 };
-        if shares && caps.max_invocations >= most && caps.max_workgroup_bytes >= 32 << 10 {
-            all.push(("squads", Knobs { workgroup: Some(most), ..baseline }));
+        let baseline = Knobs { rows, ..Knobs::baseline() };
+        match self.source {
+            // How channels are found does not depend on the element, of which these two have activations of
+            // both kinds.
+            Source::Own { method, .. }
+                if [ResidualElement::Int4, ResidualElement::Int8].contains(&self.element) =>
+            {
+                variants(caps, method, baseline)
+            }
+            _ => vec![("baseline", baseline)],
         }
-        all
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {

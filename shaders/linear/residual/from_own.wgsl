@@ -13,12 +13,12 @@ fn put(slot: u32, channel: u32) {
 }
 
 // Selects the batch that begins at `slot`, unless it is the only one and there already.
-fn prepare(slot: u32, fresh: bool, index: u32) {
+fn prepare(slot: u32, fresh: bool, lane: Lane) {
     if fresh || params.batch_slots < params.k {
         // The batch before may still be read.
         workgroupBarrier();
         batch_start = slot;
-        select_batch(slot / params.batch_slots, index);
+        select_batch(slot / params.batch_slots, lane);
         workgroupBarrier();
     }
 }

@@ -1,9 +1,8 @@
-// Keys with the order of what channels are ranked by, exact after four digits of 8 bits.
+// Keys with the order of what channels are ranked by: an f32 without its sign.
 // Siblings: key_half.wgsl, key_bucket.wgsl.
 
-const DIGITS: u32 = 4u;
+const KEY_BITS: u32 = 31u;
 
-// The sign is 0 and makes room: the first digit is the exponent.
 fn key_of(channel: u32) -> u32 {
-    return rank_of(channel) << 1u;
+    return rank_of(channel);
 }

@@ -1,6 +1,6 @@
-// Keys that tell 32 buckets of magnitude: one digit. Siblings: key_bits.wgsl, key_half.wgsl.
+// Keys that tell 32 buckets of magnitude, the first bucket the largest. Siblings: key_bits.wgsl, key_half.wgsl.
 
-const DIGITS: u32 = 1u;
+const KEY_BITS: u32 = 5u;
 
 // The first bucket whose lower bound is reached, by halving; bounds never rise, the last is 0.
 fn key_of(channel: u32) -> u32 {
@@ -11,5 +11,5 @@ fn key_of(channel: u32) -> u32 {
         let last = bucket + step - 1u;
         bucket += select(0u, step, rank < params.bounds[last / 4u][last % 4u]);
     }
-    return (31u - bucket) << 24u;
+    return 31u - bucket;
 }

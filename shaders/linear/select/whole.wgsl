@@ -1,17 +1,19 @@
-// The largest keys of all channels, wherever they are, by a workgroup of 256 lanes. Keys are made anew for every digit: there are
-// more than a workgroup holds. Sibling: chunks.wgsl.
+// The largest keys of all channels, wherever they are. Keys are made anew for every digit: there are
+// more than a workgroup holds. Siblings: chunks_binned.wgsl,
+// chunks_counted.wgsl.
 
 const CHUNK: u32 = 1024u;
 
 // Calls `put(slot, channel)` for every channel selected, in ascending order of slots and channels
 // alike, whatever the batch. To be called by all lanes.
-fn select_batch(batch: u32, index: u32) {
+fn select_batch(batch: u32, lane: Lane) {
+    let index = lane.index;
     var last = Found(0u, params.k);
     for (var digit = 0u; digit < DIGITS; digit += 1u) {
         let shift = 24u - 8u * digit;
         clear_bins(index);
         for (var channel = index; channel < params.cols; channel += 256u) {
-            count_key(key_of(channel), last.key, shift, index);
+            count_key(long_key(channel), last.key, shift);
         }
         last = find_digit(last, shift, index);
     }
@@ -25,7 +27,7 @@ fn select_batch(batch: u32, index: u32) {
         var keys: array<u32, 4>;
         var both = 0u;
         for (var i = 0u; i < count; i += 1u) {
-            keys[i] = key_of(own + i);
+            keys[i] = long_key(own + i);
             both += compared(keys[i], last);
         }
         let sums = scan(both, index);

@@ -22,20 +22,19 @@
 //! add them up in the same order: results are equal bit by bit, and do not depend on knobs. A workgroup
 //! holds 1024 channels; of more it selects again for each segment, batch by batch.
 //!
-//! **Memory.** 256 lanes, a squad, read whole lines of 128 bytes, eight of them under way in each of its
-//! eight teams: 8 KiB, what links to host memory are kept busy with. Every workgroup reads channels from
-//! all over the residual, so the residual has to fit one binding: it is not cut. [`Traffic`] counts the
-//! selected channels, padding included: it travels too.
+//! **Memory.** A workgroup of 256 lanes reads whole lines of 128 bytes, eight of them under way in each
+//! of its eight teams: 8 KiB, what links to host memory are kept busy with. Every workgroup reads
+//! channels from all over the residual, so the residual has to fit one binding: it is not cut.
+//! [`Traffic`] counts the selected channels, padding included: it travels too.
 //!
-//! | variant | workgroup | needs |
+//! | variant | workgroups that select for themselves add up | needs |
 //! |---|---|---|
-//! | `baseline` | one squad | nothing |
-//! | `squads` | 2 or 4 squads that share one selection, with a chunk each at a time | 512 or 1024 lanes |
+//! | `baseline` | through workgroup memory | nothing |
+//! | `subgroup` | by subgroup operations | subgroups of one size, a power of two from 4 to 32 |
 //!
 //! Knobs: `rows`, the outputs of a workgroup, a multiple of [`ResidualLayout::segment_rows`]; they decide
-//! how many workgroups there are. Default: one segment a workgroup, for [`Source::Own`] one for each squad
-//! and more so that there are at most 64. `workgroup`: lanes where workgroups select for themselves; as
-//! many as the device can run by default.
+//! how many workgroups there are. Default: one segment a workgroup, for [`Source::Own`] more so that
+//! there are at most 64. `reduce`: the variant; by default `subgroup` where it can be.
 
 mod model;
 mod reference;
@@ -52,8 +51,8 @@ pub use structure::Structure;
 use super::bitplane::{count, largest, whole};
 use super::product::y_len;
 use super::residual::{ResidualElement, ResidualLayout};
-use super::select::{self, Budget};
-use super::select_channels::{self, Method, SQUAD, batched, check_batch};
+use super::select::Budget;
+use super::select_channels::{self, LANES, Method, Teams, batched, check_batch};
 use super::{Activation, SelectChannels};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Shader, Spec, Traffic, linear_grid,
@@ -78,9 +77,7 @@ pub const Y: u32 = 5;
 pub const NORMS: u32 = select_channels::NORMS;
 
 /// Channels that a workgroup's memory holds: those of a whole chunk at least.
-const CAPACITY: usize = select::CHUNK;
-/// Squads of a workgroup: 1024 lanes, more no device runs.
-const MOST_SQUADS: u32 = 4;
+const CAPACITY: usize = super::select::CHUNK;
 /// Workgroups that select for themselves: more of them saturate no link, and select all the same.
 const MOST_OWN: usize = 64;
 
@@ -105,24 +102,6 @@ fn bindings(scaled: bool, list: bool, norms: bool) -> &'static [Binding] {
         (false, false, true) => &[P, R, X, Y, N],
         (true, false, false) => &[P, R, S, X, Y],
         (false, false, false) => &[P, R, X, Y],
-    }
-}
-
-/// Squads of 256 lanes of a workgroup.
-#[derive(Debug, Clone, Copy)]
-struct Squads {
-    /// All of them: a chunk each at a time.
-    select: u32,
-    /// Those that fetch, a segment each at a time.
-    fetch: u32,
-}
-
-/// The largest power of two up to a number, 4 at most.
-fn largest_power(number: usize) -> u32 {
-    match number {
-        0 | 1 => 1,
-        2 | 3 => 2,
-        _ => MOST_SQUADS,
     }
 }
 
@@ -214,41 +193,6 @@ impl Compensate {
         Ok((rows / each).min(segments))
     }
 
-    /// How many squads a workgroup has: by default as many as the device can run, up to 4, where they
-    /// select by themselves; and one otherwise.
-    fn squads(&self, caps: &Caps, knobs: &Knobs, slice: usize) -> Result<Squads> {
-        let fetch = |select: u32| Squads { select, fetch: largest_power(slice).min(select) };
-        let Some(selection) = self.selection() else { return Ok(fetch(1)) };
-        let able = |select: u32| {
-            let squads = fetch(select);
-            SQUAD * select <= caps.max_invocations
-                && self.workgroup_bytes(squads) <= caps.max_workgroup_bytes
-        };
-        // Finding channels of all at once is the work of one squad.
-        let most = if selection.method == Method::Exact { 1 } else { MOST_SQUADS };
-        let Some(lanes) = knobs.workgroup else {
-            let wanted = self.budget.cols().div_ceil(select::CHUNK).max(slice);
-            let mut select = largest_power(wanted.next_power_of_two()).min(most);
-            while select > 1 && !able(select) {
-                select /= 2;
-            }
-            return Ok(fetch(select));
-        };
-        let select = lanes / SQUAD;
-        if !lanes.is_multiple_of(SQUAD) || !select.is_power_of_two() || select > most {
-            let limit = format!("{SQUAD} times a power of two up to {most}");
-            return Err(Error::range(format!("workgroup of {NAME}"), limit, lanes));
-        }
-        Ok(fetch(select))
-    }
-
-    /// Workgroup memory: what selecting takes, the list, and sums of teams.
-    fn workgroup_bytes(&self, squads: Squads) -> u32 {
-        let own = select_channels::selection_bytes(squads.select) + 4 * CAPACITY as u32;
-        let sums = 4 * SQUAD * self.layout.element().per_word().min(8) as u32;
-        squads.fetch * sums + if self.source == Source::List { 0 } else { own }
-    }
-
     /// Every tensor's bytes; those of the residual fit one binding or are refused.
     fn operands(&self, caps: &Caps) -> Result<Vec<Operand>> {
         let layout = &self.layout;
@@ -272,7 +216,7 @@ impl Compensate {
         Ok(operands)
     }
 
-    fn shader(&self, squads: Squads) -> Shader {
+    fn shader(&self, teams: Teams) -> Shader {
         let layout = &self.layout;
         let mut parts: Vec<Part> = vec![
             part!("linear/select/params.wgsl"),
@@ -281,7 +225,7 @@ impl Compensate {
         ];
         match self.selection() {
             Some(selection) => {
-                parts.extend(selection.parts());
+                parts.extend(selection.parts(Some(teams)));
                 parts.push(part!("linear/residual/from_own.wgsl"));
             }
             None => parts.push(part!("linear/residual/from_list.wgsl")),
@@ -301,12 +245,9 @@ impl Compensate {
             Activation::F16 => part!("linear/residual/y_f16.wgsl"),
         });
         parts.push(part!("linear/compensate.wgsl"));
-        let preamble = format!(
-            "{}const SQUADS: u32 = {}u;\nconst ADD: bool = {};\nconst CAPACITY: u32 = {CAPACITY}u;\n",
-            select_channels::lanes(squads.select),
-            squads.fetch,
-            self.accumulate
-        );
+        let (teams, add) = (SelectChannels::preamble(teams), self.accumulate);
+        let preamble =
+            format!("{teams}const ADD: bool = {add};\nconst CAPACITY: u32 = {CAPACITY}u;\n");
         Shader { entry: NAME, preamble, parts, constants: Vec::new() }
     }
 
@@ -342,8 +283,14 @@ impl Spec for Compensate {
             return Ok(Vec::new());
         }
         let operands = self.operands(caps)?;
-        let batch = self.selection().map_or((1, k), |selection| selection.batch(CAPACITY));
-        let squads = self.squads(caps, knobs, slice)?;
+        let (batch, teams, own_bytes) = match self.selection() {
+            Some(selection) => {
+                let teams = selection.teams(caps, knobs)?;
+                let bytes = selection.workgroup_bytes(Some(teams)) + 4 * CAPACITY as u32;
+                (selection.batch(CAPACITY), teams, bytes)
+            }
+            None => ((1, k), Teams::Workgroup, 0),
+        };
         let selection = self.selection().unwrap_or(SelectChannels::new(self.budget));
         let params = select_channels::Params {
             rows: count("rows", layout.rows())?,
@@ -356,8 +303,9 @@ impl Spec for Compensate {
         let weighted = matches!(self.source, Source::Own { weighted: true, .. });
         let listed = self.source == Source::List;
         let needs = Needs {
-            workgroup_bytes: self.workgroup_bytes(squads),
-            invocations: SQUAD * squads.select,
+            subgroups: teams != Teams::Workgroup,
+            workgroup_bytes: own_bytes + 4 * LANES * (layout.element().per_word().min(8) as u32),
+            invocations: LANES,
             storage_buffers: operands.len() as u32,
             binding_bytes: largest(&operands),
             ..Needs::default()
@@ -366,8 +314,8 @@ impl Spec for Compensate {
         let groups = layout.segments().div_ceil(slice) as u64;
         Ok(vec![Launch {
             kernel: NAME,
-            variant: if squads.select > 1 { "squads" } else { "baseline" },
-            shader: self.shader(squads),
+            variant: teams.name(),
+            shader: self.shader(teams),
             bindings: bindings(layout.element().scaled(), listed, weighted),
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),

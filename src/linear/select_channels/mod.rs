@@ -18,13 +18,14 @@
 //! | [`Method::Bucket32`] | of every chunk whole buckets from the first, then members of the next by index | one a chunk |
 //! | [`Method::Exact`] | the largest of all, wherever they are | one |
 //!
-//! A method is a key of 32 bits a channel: the bits of what it is ranked by, or its bucket. Of the keys
+//! A method is a key of up to 31 bits a channel: what it is ranked by as bits, or its bucket. Of the keys
 //! histograms of 8 bits at a time find the last that is taken (four times; twice for f16, once for
-//! buckets), and running sums where each channel goes. Nothing depends on the order in which lanes
-//! run: the list repeats bit by bit. Keys of an unweighted ranking are integers from the start, so a
-//! device's treatment of subnormal numbers does not show.
+//! buckets), and running sums where each channel goes. Nothing depends on the order in which lanes run:
+//! the list repeats bit by bit. Keys of an unweighted ranking are integers from the start, so a device's
+//! treatment of subnormal numbers does not show.
 //!
 //! One variant, `baseline`: no feature, default limits. Workgroups have 256 lanes; there are no knobs.
+//! Workgroups of [`super::compensate`] that select for themselves find the same channels by counting.
 
 mod reference;
 #[cfg(test)]
@@ -36,8 +37,8 @@ use super::Activation;
 use super::bitplane::{count, largest, whole};
 use super::select::{Budget, CHUNK};
 use crate::launch::{
-    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Shader, Spec, Traffic, linear_grid,
-    part,
+    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Part, Reduce, Shader, Spec, Traffic,
+    linear_grid, part,
 };
 use crate::{Error, Result};
 
@@ -51,13 +52,18 @@ pub const X: u32 = 4;
 /// Number of the norms' binding.
 pub const NORMS: u32 = 6;
 
-/// Lanes of a squad, which has a chunk to itself: bins of a histogram. A workgroup here is one squad.
-pub(super) const SQUAD: u32 = 256;
+/// Lanes of a workgroup: bins of a histogram.
+pub(super) const LANES: u32 = 256;
+/// Lanes of a team, which has a chunk to itself.
+const TEAM: u32 = 32;
 
-/// Workgroup memory of a selection by so many squads: running sums of lanes and of groups of them, bins,
-/// what is found.
-pub(super) const fn selection_bytes(squads: u32) -> u32 {
-    squads * (4 * SQUAD + 4 * 16 + 4 * SQUAD + 8)
+/// How lanes of a workgroup add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Teams {
+    /// Through workgroup memory.
+    Workgroup,
+    /// By subgroups of so many lanes.
+    Subgroup(u32),
 }
 
 static PLAIN: [Binding; 3] = [
@@ -219,6 +225,44 @@ impl SelectChannels {
         Ok(operands)
     }
 
+    /// How teams add up: by subgroups where their size is known and a team consists of whole ones.
+    /// Selections from all channels at once have no teams.
+    pub(super) fn teams(&self, caps: &Caps, knobs: &Knobs) -> Result<Teams> {
+        let size = caps.subgroup_min;
+        let whole = (4..=TEAM).contains(&size) && size.is_power_of_two();
+        let known = caps.subgroups && size == caps.subgroup_max && whole;
+        let teams = self.method != Method::Exact;
+        match knobs.reduce {
+            Some(Reduce::Workgroup) => Ok(Teams::Workgroup),
+            None if known && teams => Ok(Teams::Subgroup(size)),
+            None => Ok(Teams::Workgroup),
+            Some(Reduce::Subgroup) if known && teams => Ok(Teams::Subgroup(size)),
+            Some(reduce) => {
+                let why = format!("subgroups of one size up to {TEAM}, and chunks");
+                Err(Error::unsupported(format!("{reduce:?} of {NAME}"), format!("it needs {why}")))
+            }
+        }
+    }
+
+    /// The generated constants of a selection.
+    pub(super) fn preamble(teams: Teams) -> String {
+        match teams {
+            Teams::Workgroup => String::new(),
+            Teams::Subgroup(size) => format!("const SUBGROUP: u32 = {size}u;\n"),
+        }
+    }
+
+    /// Workgroup memory: running sums of lanes and of groups of them, bins, what is found; or what teams
+    /// share, and the keys that they rank.
+    pub(super) fn workgroup_bytes(&self, teams: Option<Teams>) -> u32 {
+        let ranked = 4 * 8 * 64 + 8;
+        match (self.method, teams) {
+            (Method::Exact, _) | (_, None) => 4 * LANES + 4 * 16 + 4 * LANES + 8,
+            (_, Some(Teams::Workgroup)) => 4 * LANES + ranked,
+            (_, Some(Teams::Subgroup(size))) => 4 * LANES / size + ranked,
+        }
+    }
+
     /// Bytes of the activations and norms, without padding.
     pub(super) fn read_bytes(&self) -> u64 {
         let norms = if self.weighted { 2 * self.budget.cols() } else { 0 };
@@ -236,9 +280,10 @@ impl SelectChannels {
     }
 
     /// The parts that select; they need `lib/half.wgsl` where they read f16, and `put`.
-    pub(super) fn parts(&self) -> Vec<Part> {
-        vec![
-            part!("lib/scan_workgroup.wgsl"),
+    ///
+    /// A workgroup of one chunk finds it sooner by histograms, one of several by counting.
+    pub(super) fn parts(&self, teams: Option<Teams>) -> Vec<Part> {
+        let mut parts = vec![
             match self.weighted {
                 true => part!("linear/select/rank_weighted.wgsl"),
                 false => part!("linear/select/rank_plain.wgsl"),
@@ -248,12 +293,28 @@ impl SelectChannels {
                 (_, Activation::F16, false) => part!("linear/select/key_half.wgsl"),
                 _ => part!("linear/select/key_bits.wgsl"),
             },
-            part!("linear/select/digits.wgsl"),
-            match self.method {
-                Method::Exact => part!("linear/select/whole.wgsl"),
-                Method::ChunkRadix | Method::Bucket32(_) => part!("linear/select/chunks.wgsl"),
-            },
-        ]
+        ];
+        match (self.method, teams) {
+            (Method::Exact, _) => parts.extend([
+                part!("lib/scan_workgroup.wgsl"),
+                part!("linear/select/digits.wgsl"),
+                part!("linear/select/whole.wgsl"),
+            ]),
+            (_, None) => parts.extend([
+                part!("lib/scan_workgroup.wgsl"),
+                part!("linear/select/digits.wgsl"),
+                part!("linear/select/chunks_binned.wgsl"),
+            ]),
+            (_, Some(Teams::Workgroup)) => parts.extend([
+                part!("lib/teams_workgroup.wgsl"),
+                part!("linear/select/chunks_counted.wgsl"),
+            ]),
+            (_, Some(Teams::Subgroup(_))) => parts.extend([
+                part!("lib/teams_subgroup.wgsl"),
+                part!("linear/select/chunks_counted.wgsl"),
+            ]),
+        }
+        parts
     }
 
     /// The part that reads activations.
@@ -271,9 +332,14 @@ impl SelectChannels {
     }
 }
 
-/// The generated constant of a selection by so many squads.
-pub(super) fn lanes(squads: u32) -> String {
-    format!("const LANES: u32 = {}u;\n", SQUAD * squads)
+impl Teams {
+    /// The variant's name.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Workgroup => "baseline",
+            Self::Subgroup(_) => "subgroup",
+        }
+    }
 }
 
 /// That there are vectors, and not too many.
@@ -312,12 +378,12 @@ impl Spec for SelectChannels {
             parts.push(part!("lib/half.wgsl"));
         }
         parts.push(Self::x_part(self.activation));
-        parts.extend(self.parts());
+        parts.extend(self.parts(None));
         parts.push(part!("linear/select_channels.wgsl"));
         let bindings: &[Binding] = if self.weighted { &WEIGHTED } else { &PLAIN };
         let needs = Needs {
-            workgroup_bytes: selection_bytes(1),
-            invocations: SQUAD,
+            workgroup_bytes: self.workgroup_bytes(None),
+            invocations: LANES,
             storage_buffers: operands.len() as u32,
             binding_bytes: largest(&operands),
             ..Needs::default()
@@ -326,7 +392,7 @@ impl Spec for SelectChannels {
         Ok(vec![Launch {
             kernel: NAME,
             variant: "baseline",
-            shader: Shader { entry: NAME, preamble: lanes(1), parts, constants: Vec::new() },
+            shader: Shader { entry: NAME, preamble: String::new(), parts, constants: Vec::new() },
             bindings,
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),

@@ -1,29 +1,31 @@
-// The largest keys of every chunk of 1024 channels: a chunk for each squad of 256 lanes, whose lanes
-// hold the keys of four neighbouring channels. Sibling: whole.wgsl.
+// The largest keys of every chunk of 1024 channels, chunk after chunk, by histograms: quickest where a
+// workgroup has one chunk. A lane of 256 holds the keys of four neighbouring channels.
+// Siblings: chunks_counted.wgsl, whole.wgsl.
 
 const CHUNK: u32 = 1024u;
 
 // Calls `put(slot, channel)` for the channels selected of a batch of chunks, in ascending order of
 // slots and channels alike. To be called by all lanes.
-fn select_batch(batch: u32, index: u32) {
+fn select_batch(batch: u32, lane: Lane) {
     let chunks = (params.cols + CHUNK - 1u) / CHUNK;
     let first = batch * params.batch_chunks;
     let end = min(chunks, first + params.batch_chunks);
-    for (var chunk = first; chunk < end; chunk += LANES / 256u) {
-        select_chunk(chunk + index / 256u, end, index);
+    for (var chunk = first; chunk < end; chunk += 1u) {
+        select_chunk(chunk, lane.index);
     }
 }
 
-// Squads without a chunk, or whose chunk has nothing to give, take part without keys.
-fn select_chunk(chunk: u32, end: u32, index: u32) {
-    let channels = select(0u, min(params.cols - chunk * CHUNK, CHUNK), chunk < end);
+fn select_chunk(chunk: u32, index: u32) {
+    let channels = min(params.cols - chunk * CHUNK, CHUNK);
     let take = channels * params.k_chunk / CHUNK;
-    let place = 4u * (index % 256u);
-    let own = chunk * CHUNK + place;
-    let count = select(0u, min(max(channels, place) - place, 4u), take > 0u);
+    if take == 0u {
+        return;
+    }
+    let own = chunk * CHUNK + 4u * index;
+    let count = min(max(channels, 4u * index) - 4u * index, 4u);
     var keys: array<u32, 4>;
     for (var i = 0u; i < count; i += 1u) {
-        keys[i] = key_of(own + i);
+        keys[i] = long_key(own + i);
     }
 
     var last = Found(0u, take);
@@ -31,7 +33,7 @@ fn select_chunk(chunk: u32, end: u32, index: u32) {
         let shift = 24u - 8u * digit;
         clear_bins(index);
         for (var i = 0u; i < count; i += 1u) {
-            count_key(keys[i], last.key, shift, index);
+            count_key(keys[i], last.key, shift);
         }
         last = find_digit(last, shift, index);
     }
