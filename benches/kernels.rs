@@ -11,12 +11,16 @@ use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use fewbytes::launch::Route;
+use fewbytes::linear::compensate::Source;
 use fewbytes::linear::gemm::{self, Block};
+use fewbytes::linear::select;
+use fewbytes::linear::select_channels::Method as SelectMethod;
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, DequantizeBitplane, DequantizeVector, Gemm,
-    GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, LnqDescent, LnqGram,
-    LnqLayout, LnqObjective, LnqProduct, LnqTable, MatmulBitplane, Panel, SumSlices, TableElement,
-    VectorLayout, VectorShape, gemm_bitplane, hessian_update, lnq_product, matmul_bitplane,
+    Activation, Add, BitplaneLayout, BitplaneShape, Compensate, DequantizeBitplane,
+    DequantizeVector, Gemm, GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate,
+    LnqDescent, LnqGram, LnqLayout, LnqObjective, LnqProduct, LnqTable, MatmulBitplane, Panel,
+    ResidualElement, ResidualLayout, SelectChannels, SumSlices, TableElement, VectorLayout,
+    VectorShape, gemm_bitplane, hessian_update, lnq_product, matmul_bitplane,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
@@ -222,6 +226,40 @@ fn kernels(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Selecting and compensating; what buffers are filled with is no list, but activations as good as any.
+fn residuals(criterion: &mut Criterion) {
+    let ctx = Device::open();
+    let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
+    let (rows, cols) = if software { (512, 2048) } else { (28_672, 4096) };
+    println!("{}: residuals of {rows}x{cols}", ctx.describe());
+    let activation = Activation::F16;
+    for k_chunk in [8, 32] {
+        let budget = select::Budget::new(cols, k_chunk).expect("a budget");
+        let mut group = criterion.benchmark_group("select_channels");
+        for method in [SelectMethod::ChunkRadix, SelectMethod::Exact] {
+            let spec = SelectChannels { activation, method, ..SelectChannels::new(budget) };
+            let id = BenchmarkId::new(spec.setting(), k_chunk);
+            row(&mut group, &ctx, id, &spec, &Knobs::default());
+        }
+        group.finish();
+        let mut group = criterion.benchmark_group("compensate");
+        for element in ResidualElement::ALL {
+            let layout = ResidualLayout::new(rows, cols, element).expect("a layout");
+            let source = Source::Own { method: SelectMethod::ChunkRadix, weighted: false };
+            let spec = Compensate { activation, source, ..Compensate::new(layout, budget) };
+            let id = BenchmarkId::new(element.name(), k_chunk);
+            row(&mut group, &ctx, id, &spec, &Knobs::default());
+        }
+        group.finish();
+    }
+    let mut group = criterion.benchmark_group("add");
+    for activation in [Activation::F32, Activation::F16] {
+        let id = BenchmarkId::new(activation.name(), rows);
+        row(&mut group, &ctx, id, &Add { len: rows, activation }, &Knobs::default());
+    }
+    group.finish();
+}
+
 fn hessians(criterion: &mut Criterion) {
     let ctx = Device::open();
     let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
@@ -246,6 +284,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(100));
-    targets = kernels, hessians
+    targets = kernels, residuals, hessians
 }
 criterion_main!(benches);

@@ -9,13 +9,13 @@ use fewbytes::linear::residual::{ResidualElement, ResidualLayout};
 use fewbytes::linear::select::Budget;
 use fewbytes::linear::select_channels::Method;
 use fewbytes::linear::{
-    Activation, BitplaneLayout, BitplaneShape, Compensate, DequantizeBitplane, DequantizeVector,
-    Gemm, GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate, LnqDescent,
-    LnqGram, LnqLayout, LnqObjective, LnqProduct, LnqTable, MatmulBitplane, Panel, SelectChannels,
-    TableElement, VectorLayout, VectorShape,
+    Activation, Add, BitplaneLayout, BitplaneShape, Compensate, DequantizeBitplane,
+    DequantizeVector, Gemm, GemmBitplane, GemvBitplane, GemvVector, HessianLayout, HessianUpdate,
+    LnqDescent, LnqGram, LnqLayout, LnqObjective, LnqProduct, LnqTable, MatmulBitplane, Panel,
+    SelectChannels, TableElement, VectorLayout, VectorShape,
 };
 
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 16] = [
     "gemv_bitplane",
     "gemm_bitplane",
     "gemm",
@@ -32,6 +32,7 @@ pub(crate) const NAMES: [&str; 15] = [
     "lnq_objective",
     "select_channels",
     "compensate",
+    "add",
 ];
 
 /// What is written of a kernel.
@@ -115,6 +116,10 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
             let spec = Compensate::new(layout, Budget::new(cols, arguments.k_chunk)?);
             let spec = boxed(Compensate { activation, output: activation, source, ..spec });
             Ok(Described { layout: None, specs: vec![spec] })
+        }
+        "add" => {
+            let specs = vec![boxed(Add { len: rows * batch, activation })];
+            Ok(Described { layout: None, specs })
         }
         // The first of the names.
         _ => {

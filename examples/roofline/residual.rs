@@ -7,7 +7,7 @@ use fewbytes::linear::compensate::Source;
 use fewbytes::linear::residual::{ResidualElement, ResidualLayout};
 use fewbytes::linear::select::Budget;
 use fewbytes::linear::select_channels::Method;
-use fewbytes::linear::{Activation, Compensate, SelectChannels};
+use fewbytes::linear::{Activation, Add, Compensate, SelectChannels};
 
 const SHAPES: [(usize, usize); 2] = [(4096, 4096), (14336, 4096)];
 /// Inputs of layers that channels are selected of.
@@ -17,7 +17,7 @@ const SOFTWARE: (usize, usize) = (256, 2048);
 /// Channels taken of each 1024.
 const K_CHUNKS: [usize; 2] = [16, 64];
 
-/// Selections, and compensations by workgroups that select for themselves: what buffers are filled
+/// Selections, additions, and compensations by workgroups that select for themselves: what buffers are filled
 /// with is no list, but activations as good as any.
 pub(crate) fn rows(extent: Extent) -> Result<Vec<Row>> {
     let (shapes, cols) = match (extent.software, extent.quick) {
@@ -42,6 +42,10 @@ pub(crate) fn rows(extent: Extent) -> Result<Vec<Row>> {
             let setting = format!("{k_chunk} of 1024, int4, f16 own");
             all.push(Row::new(work, (rows, cols), setting));
         }
+    }
+    for &(rows, cols) in &shapes {
+        let work = Work::Add(Add { len: rows, activation });
+        all.push(Row::new(work, (rows, cols), format!("{} and f32", activation.name())));
     }
     Ok(all)
 }

@@ -2,7 +2,7 @@
 
 use fewbytes::launch::{Caps, Knobs, Launch, Spec};
 use fewbytes::linear::{
-    Compensate, DequantizeBitplane, Gemm, GemvBitplane, GemvVector, HessianUpdate, LnqProduct,
+    Add, Compensate, DequantizeBitplane, Gemm, GemvBitplane, GemvVector, HessianUpdate, LnqProduct,
     MatmulBitplane, SelectChannels,
 };
 use fewbytes::stream::{StreamCopy, StreamRead};
@@ -21,6 +21,7 @@ pub(crate) enum Work {
     LnqProduct(LnqProduct),
     Select(SelectChannels),
     Compensate(Compensate),
+    Add(Add),
 }
 
 impl Work {
@@ -37,6 +38,7 @@ impl Work {
             Self::LnqProduct(spec) => spec,
             Self::Select(spec) => spec,
             Self::Compensate(spec) => spec,
+            Self::Add(spec) => spec,
         }
     }
 

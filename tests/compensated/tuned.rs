@@ -51,9 +51,8 @@ fn curves_are_measured_kept_and_spent() {
     assert_eq!(kinds.len(), 6, "{kinds:?}");
     assert!(times.curves.iter().all(|curve| curve.ns.len() == 2));
     assert!(measured.stream_gb_s > 0.0 && measured.alone_ns.len() == 2);
-    if let Some((knee, curve)) = measured.knee() {
-        assert!(knee >= 0.0 && knee < 1024.0 && times.curves.contains(curve), "{knee}");
-    }
+    assert_eq!(measured.knee(1e9).unwrap().0, 64.0);
+    assert!(measured.knee(0.0).unwrap().0 < 64.0);
     let choice = search(std::slice::from_ref(times), 1e9).unwrap();
     assert_eq!(choice.layers[0].k_chunk, 64);
 

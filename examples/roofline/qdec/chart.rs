@@ -53,7 +53,7 @@ fn draw_line(
 ) -> Drawn {
     let times = &line.measured.times;
     let percent = |ns: f64| 100.0 * (ns / times.base_ns - 1.0);
-    let Some(best) = line.measured.knee().map(|(_, curve)| curve) else { return Ok(()) };
+    let Some(best) = line.measured.knee(super::KNEE).map(|(_, curve)| curve) else { return Ok(()) };
     let measured: Vec<(f64, f64)> = std::iter::once((0.0, 0.0))
         .chain(times.k_chunks.iter().map(|k| *k as f64).zip(best.ns.iter().map(|ns| percent(*ns))))
         .collect();

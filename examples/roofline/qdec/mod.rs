@@ -41,6 +41,9 @@ struct Found {
     choices: Vec<Spent>,
 }
 
+/// A step that takes this much longer is past the knee.
+const KNEE: f64 = 0.05;
+
 /// One layer at one width.
 #[derive(Serialize)]
 struct Line {
@@ -53,8 +56,8 @@ struct Line {
     link_gb_s: f64,
     /// Share of the shorter of both that was hidden, there where both take as long.
     overlap: Option<f64>,
-    /// Channels of each 1024 that hide behind the product: measured, by the model with the measured overhead,
-    /// and with none.
+    /// Channels of each 1024: measured at the knee, hidden by the model with the measured overhead, and with
+    /// none.
     knee: f64,
     modelled: f64,
     ideal: f64,
@@ -164,7 +167,7 @@ impl Line {
         let model = fewbytes::linear::compensate::Model::measured(residual, base_ns, rates)?;
         let streamed = Rates { link_gb_s: measured.stream_gb_s, ..rates };
         let ideal = fewbytes::linear::compensate::Model { rates: streamed, ..model };
-        let knee = measured.knee().map_or(0.0, |(knee, _)| knee);
+        let knee = measured.knee(KNEE).map_or(0.0, |(knee, _)| knee);
         Ok(Self {
             layer: layer.to_owned(),
             rows,

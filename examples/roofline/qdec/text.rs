@@ -1,6 +1,6 @@
 //! The figures as tables.
 
-use super::{Found, Line};
+use super::{Found, KNEE, Line};
 use crate::table::{microseconds, table};
 use std::fmt::Write as _;
 
@@ -23,8 +23,10 @@ pub(super) fn of(found: &Found) -> String {
     text += &format!("{}\n", knees(&found.layers));
     let _ = writeln!(
         text,
-        "knee: channels of 1024 whose fetching hides behind the product; model: the same from the times of \
-         product and compensation alone; ideal: from the product's and streaming, with nothing else.\n"
+        "knee: channels of 1024 from which on a step takes {:.0} % longer; model: those that hide behind the \
+         product, from the times of product and compensation alone; ideal: from the product's and \
+         streaming, with nothing else.\n",
+        100.0 * KNEE
     );
     for line in &found.layers {
         text += &format!("{}\n", curves(line));

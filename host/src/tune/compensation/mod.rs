@@ -97,18 +97,23 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Channels of each 1024 up to which fetching hides behind the product, and the curve that hides the
-    /// most: where the line through those of its times that are a fifth and more above the product's
-    /// crosses the product's. Nothing where no curve rises that far twice.
-    pub fn knee(&self) -> Option<(f64, &Curve)> {
-        let base = self.times.base_ns;
+    /// Channels of each 1024 from which on a step takes more than `share` longer than the product alone,
+    /// between the points that were timed, and the curve that takes the most.
+    pub fn knee(&self, share: f64) -> Option<(f64, &Curve)> {
+        let limit = self.times.base_ns * (1.0 + share);
         let of = |curve: &Curve| {
-            let points =
-                self.times.k_chunks.iter().map(|k| *k as f64).zip(curve.ns.iter().copied());
-            let (start, each) = line(&points.filter(|p| p.1 > 1.2 * base).collect::<Vec<_>>())?;
-            Some(((base - start) / each).max(0.0))
+            let (mut k_before, mut before) = (0.0, self.times.base_ns);
+            for (k, ns) in self.times.k_chunks.iter().zip(&curve.ns) {
+                let k = *k as f64;
+                if *ns > limit {
+                    let part = ((limit - before) / (ns - before)).clamp(0.0, 1.0);
+                    return k_before + part * (k - k_before);
+                }
+                (k_before, before) = (k, *ns);
+            }
+            k_before
         };
-        let all = self.times.curves.iter().filter_map(|curve| Some((of(curve)?, curve)));
+        let all = self.times.curves.iter().map(|curve| (of(curve), curve));
         all.max_by(|a, b| a.0.total_cmp(&b.0))
     }
 
@@ -219,7 +224,7 @@ impl Context {
         measured.times.k_chunks.iter().map(of).collect()
     }
 
-    /// About ten points up to twice what memory and link suggest, and a few beyond.
+    /// A dozen points at most, up to twice what memory and link suggest.
     fn default_chunks(
         &self,
         layer: &CompensatedLayer<'_>,
@@ -232,8 +237,10 @@ impl Context {
         let ideal =
             estimate(weights / 8.0 / base_ns / link_gb_s, 1.0, residual.element().bits().into())?;
         let most = (2.0 * ideal).clamp(8.0, CHUNK as f64) as usize;
-        let step = most.div_ceil(12).max(1);
-        Ok((1..=most / step).map(|at| at * step).collect())
+        // Closer to each other where little is taken, which is where most layers' knees are.
+        let mut all: Vec<usize> = (1..=12).map(|at| (most * at * at).div_ceil(144)).collect();
+        all.dedup();
+        Ok(all)
     }
 
     /// Times every layer and spends the slowdown that is allowed (0.05 for 5 % of all their products
