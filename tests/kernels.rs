@@ -54,6 +54,19 @@ fn trials_on(ctx: &Arc<Context>, device: &str, table: &[Arc<dyn Case>], each: us
     trials
 }
 
+/// Trials of several adapters in turns, so that threads that run them side by side are mostly in different
+/// drivers: each driver on a CPU compiles one shader at a time.
+fn interleaved(by_adapter: Vec<Vec<Trial>>) -> impl Iterator<Item = Trial> {
+    let mut all: Vec<(f64, Trial)> = Vec::new();
+    for trials in by_adapter {
+        let count = trials.len() as f64;
+        let place = |(at, trial): (usize, Trial)| (at as f64 / count, trial);
+        all.extend(trials.into_iter().enumerate().map(place));
+    }
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    all.into_iter().map(|(_, trial)| trial)
+}
+
 fn main() {
     env_logger::init();
     let arguments = Arguments::from_args();
@@ -85,9 +98,11 @@ fn main() {
         }
     }));
     let mut software = 0;
+    let mut by_adapter = Vec::new();
     for (adapter, name) in found.iter().zip(&names) {
         let cpu = adapter.get_info().device_type == wgpu::DeviceType::Cpu;
         software += usize::from(cpu);
+        let mut of_adapter = Vec::new();
         let mut modes =
             vec![("full", Mode::Full), ("masked", Mode::Masked), ("unchecked", Mode::Unchecked)];
         if adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
@@ -106,14 +121,16 @@ fn main() {
                         _ if cpu && software > 1 => 2,
                         _ => 1,
                     };
-                    trials.extend(trials_on(&Arc::new(ctx), &device, &table, each));
+                    of_adapter.extend(trials_on(&Arc::new(ctx), &device, &table, each));
                 }
-                Err(error) => trials
+                Err(error) => of_adapter
                     .push(Trial::test(format!("adapter::{name} {label}"), move || {
                         Err(format!("the device cannot be opened: {error}").into())
                     })),
             }
         }
+        by_adapter.push(of_adapter);
     }
+    trials.extend(interleaved(by_adapter));
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -72,7 +72,9 @@ pub(super) fn cases() -> Vec<CompensateCase> {
                 all.push(CompensateCase { cols: 1024, k_chunk, ..default });
             }
             let other = if activation == F16 { F32 } else { F16 };
-            for activation in [activation, other] {
+            let activations = [activation, other];
+            let kinds = if source == OWN { 1 } else { 2 };
+            for activation in activations.into_iter().take(kinds) {
                 let default = CompensateCase { activation, output: activation, ..default };
                 all.push(CompensateCase { accumulate: true, k_chunk: 64, ..default });
                 all.push(CompensateCase { k_chunk: 1024, rows: 70, ..default });
@@ -106,10 +108,10 @@ pub(super) fn cases() -> Vec<CompensateCase> {
     // Batches of one chunk and of several, whose lists do not fit, for one segment and for several;
     // f16 and f32.
     for (cols, k_chunk) in [(5000, 1024), (4999, 513), (5000, 300)] {
-        for source in [OWN, exact(false), exact(true)] {
-            all.push(CompensateCase { cols, k_chunk, rows: 600, source, ..DEFAULT });
-            let slice = Some(3);
-            let activation = F16;
+        for (source, activation) in
+            [(OWN, F32), (OWN, F16), (exact(false), F32), (exact(true), F16)]
+        {
+            let slice = if activation == F16 { Some(3) } else { None };
             all.push(CompensateCase {
                 cols,
                 k_chunk,
@@ -125,14 +127,13 @@ pub(super) fn cases() -> Vec<CompensateCase> {
     for weighted in [false, true] {
         for method in [Method::ChunkRadix, Method::Exact, Method::Bucket32(bounds(2.0, 0.8))] {
             let source = Source::Own { method, weighted };
-            for activation in [F32, F16] {
-                let output = activation;
-                all.push(CompensateCase { k_chunk: 33, source, activation, output, ..DEFAULT });
-            }
-            let element = ResidualElement::F16;
-            all.push(CompensateCase { element, source, accumulate: true, ..DEFAULT });
+            let activation = if weighted { F16 } else { F32 };
+            let output = activation;
+            all.push(CompensateCase { k_chunk: 33, source, activation, output, ..DEFAULT });
         }
     }
+    let element = ResidualElement::F16;
+    all.push(CompensateCase { element, source: OWN, accumulate: true, ..DEFAULT });
     all
 }
 
@@ -211,11 +212,8 @@ impl Case for CompensateCase {
         let rows = self.slice.map(|slice| slice * 1024 / self.element.bits());
         let baseline = Knobs { rows, ..Knobs::baseline() };
         match self.source {
-            // How channels are found does not depend on the element, of which these two have activations of
-            // both kinds.
-            Source::Own { method, .. }
-                if [ResidualElement::Int4, ResidualElement::Int8].contains(&self.element) =>
-            {
+            // How lanes add up has nothing to do with what is done besides.
+            Source::Own { method, weighted: false } if !self.accumulate => {
                 variants(caps, method, baseline)
             }
             _ => vec![("baseline", baseline)],
