@@ -12,10 +12,11 @@ fn given_row(part: u32, head: u32, row: u32) -> u32 {
     return part * params.heads * ROWS + query_row(head, row);
 }
 
-// m in base 2, and l: all there is of a part counts once.
+// m in base 2, and l: all there is of a part counts once. What is not a number stays so.
 fn part_sums(part: u32, head: u32, row: u32) -> vec2<f32> {
     let log = given_lse[given_row(part, head, row)];
-    return vec2<f32>(log * 1.4426950408889634, select(1.0, 0.0, log <= NO_KEY));
+    let sum = select(select(log, 1.0, log > NO_KEY), 0.0, log <= NO_KEY);
+    return vec2<f32>(log * 1.4426950408889634, sum);
 }
 
 fn part_quad(part: u32, head: u32, row: u32, quad: u32) -> vec4<f32> {
