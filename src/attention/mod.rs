@@ -91,6 +91,9 @@
 //! sliding window of `w` it sees of those the ones whose position is above its own less `w`.
 
 mod cache;
+pub mod decode;
+pub mod decode_merge;
+pub mod decode_split;
 mod element;
 mod encode;
 #[cfg(feature = "safetensors")]
@@ -101,6 +104,9 @@ pub mod reference;
 mod shape;
 
 pub use cache::{HeadData, KvCache, KvTensor};
+pub use decode::{DecodeQueries, Schedule, ScheduleShape};
+pub use decode_merge::DecodeMerge;
+pub use decode_split::{Decode, DecodeSplit};
 pub use element::KvElement;
 pub use encode::{decode_row, encode_row};
 pub use layout::{

@@ -8,6 +8,8 @@ mod add;
 mod bitplane;
 mod check;
 mod compensate;
+mod decode_merge;
+mod decode_split;
 mod dequantize_bitplane;
 mod dequantize_vector;
 mod gemm;
@@ -137,6 +139,8 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(select_channels::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(compensate::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(add::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(decode_split::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(decode_merge::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

@@ -1,0 +1,24 @@
+// Keys and values of bf16, the upper halves of f32, in pairs.
+// Siblings: the other element_*.wgsl.
+
+@group(0) @binding(2) var<storage, read> keys: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> values: array<vec4<u32>>;
+
+// Quads of numbers in a piece of 16 bytes.
+const QUADS: u32 = 2u;
+// What a row's numbers are made with.
+alias Codec = u32;
+
+fn key_codec(row: u32) -> Codec {
+    return 0u;
+}
+
+fn value_codec(row: u32) -> Codec {
+    return 0u;
+}
+
+fn decode(words: vec4<u32>, at: u32, codec: Codec) -> vec4<f32> {
+    let pairs = select(words.xy, words.zw, at != 0u).xxyy;
+    let shifted = vec4<u32>(pairs.x << 16u, pairs.y, pairs.z << 16u, pairs.w);
+    return bitcast<vec4<f32>>(shifted & vec4<u32>(0xffff0000u));
+}

@@ -1,0 +1,22 @@
+// Keys and values of f32.
+// Siblings: the other element_*.wgsl.
+
+@group(0) @binding(2) var<storage, read> keys: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> values: array<vec4<u32>>;
+
+// Quads of numbers in a piece of 16 bytes.
+const QUADS: u32 = 1u;
+// What a row's numbers are made with.
+alias Codec = u32;
+
+fn key_codec(row: u32) -> Codec {
+    return 0u;
+}
+
+fn value_codec(row: u32) -> Codec {
+    return 0u;
+}
+
+fn decode(words: vec4<u32>, at: u32, codec: Codec) -> vec4<f32> {
+    return bitcast<vec4<f32>>(words);
+}
