@@ -1,5 +1,5 @@
 // Attention to a segment in registers. ROW_LANES lanes of a subgroup, a team, share a key: each has
-// eight numbers of it, and of BLOCK query rows. Teams differ in their block of query rows and then in
+// sixteen numbers of it, and of BLOCK query rows. Teams differ in their block of query rows and then in
 // their stripe of keys; those of one key are neighbours, so that its bytes come once. Four keys of a team
 // are under way at a time, and no barrier until the end, when the stripes are put together.
 // Sibling: attend_workgroup.wgsl.
@@ -14,19 +14,21 @@ struct Lane {
 
 const TEAMS: u32 = LANES / ROW_LANES;
 const STRIPES: u32 = TEAMS / BLOCKS;
-// Lanes of a team beyond these have no numbers.
-const EIGHTS: u32 = HEAD_QUADS / 2u;
 
-// A value for each query row of the block, of each of eight numbers.
-struct Eight {
-    a: Rows,
-    b: Rows,
-    c: Rows,
-    d: Rows,
-    e: Rows,
-    f: Rows,
-    g: Rows,
-    h: Rows,
+// A value for each query row of the block, of each of four numbers.
+struct Quad {
+    x: Rows,
+    y: Rows,
+    z: Rows,
+    w: Rows,
+}
+
+// The same of all numbers of a lane.
+struct Sixteen {
+    a: Quad,
+    b: Quad,
+    c: Quad,
+    d: Quad,
 }
 
 struct Seen {
@@ -38,51 +40,74 @@ var<workgroup> team_tops: array<Rows, TEAMS>;
 var<workgroup> team_sums: array<Rows, TEAMS>;
 var<workgroup> lane_totals: array<Rows, 2u * LANES>;
 
-fn dots(q: Eight, low: vec4<f32>, high: vec4<f32>) -> Rows {
-    let left = fma(q.d, Rows(low.w), fma(q.c, Rows(low.z), fma(q.b, Rows(low.y), q.a * low.x)));
-    let right = fma(q.h, Rows(high.w), fma(q.g, Rows(high.z), fma(q.f, Rows(high.y), q.e * high.x)));
+fn dots_quad(q: Quad, k: vec4<f32>, sum: Rows) -> Rows {
+    return fma(q.w, Rows(k.w), fma(q.z, Rows(k.z), fma(q.y, Rows(k.y), fma(q.x, Rows(k.x), sum))));
+}
+
+fn dots(q: Sixteen, k: Raw, place: u32) -> Rows {
+    let left = dots_quad(q.b, quad_1(k, place), dots_quad(q.a, quad_0(k, place), Rows(0.0)));
+    let right = dots_quad(q.d, quad_3(k, place), dots_quad(q.c, quad_2(k, place), Rows(0.0)));
     return left + right;
 }
 
-fn add_weighted(o: Eight, weight: Rows, low: vec4<f32>, high: vec4<f32>) -> Eight {
-    return Eight(
-        fma(weight, Rows(low.x), o.a),
-        fma(weight, Rows(low.y), o.b),
-        fma(weight, Rows(low.z), o.c),
-        fma(weight, Rows(low.w), o.d),
-        fma(weight, Rows(high.x), o.e),
-        fma(weight, Rows(high.y), o.f),
-        fma(weight, Rows(high.z), o.g),
-        fma(weight, Rows(high.w), o.h),
+fn add_quad(o: Quad, weight: Rows, v: vec4<f32>) -> Quad {
+    return Quad(
+        fma(weight, Rows(v.x), o.x),
+        fma(weight, Rows(v.y), o.y),
+        fma(weight, Rows(v.z), o.z),
+        fma(weight, Rows(v.w), o.w),
     );
 }
 
-fn scaled(o: Eight, by: Rows) -> Eight {
-    return Eight(
-        o.a * by, o.b * by, o.c * by, o.d * by, o.e * by, o.f * by, o.g * by, o.h * by,
+fn add_weighted(o: Sixteen, weight: Rows, v: Raw, place: u32) -> Sixteen {
+    return Sixteen(
+        add_quad(o.a, weight, quad_0(v, place)),
+        add_quad(o.b, weight, quad_1(v, place)),
+        add_quad(o.c, weight, quad_2(v, place)),
+        add_quad(o.d, weight, quad_3(v, place)),
     );
 }
 
-// Eight numbers of the queries; lanes without numbers and rows that fill a block up have zeros.
-fn load_queries(segment: Segment, first_row: u32, place: u32) -> Eight {
-    var q: Eight;
+fn scaled_quad(o: Quad, by: Rows, plus: Rows) -> Quad {
+    return Quad(fma(o.x, by, plus), fma(o.y, by, plus), fma(o.z, by, plus), fma(o.w, by, plus));
+}
+
+fn scaled(o: Sixteen, by: Rows, plus: Rows) -> Sixteen {
+    return Sixteen(
+        scaled_quad(o.a, by, plus),
+        scaled_quad(o.b, by, plus),
+        scaled_quad(o.c, by, plus),
+        scaled_quad(o.d, by, plus),
+    );
+}
+
+// Four numbers of the queries; those past the end and rows that fill a block up are zeros.
+fn load_query_quad(segment: Segment, first_row: u32, quad: u32) -> Quad {
+    var q: Quad;
     for (var r = 0u; r < BLOCK; r += 1u) {
-        if first_row + r < ROWS && place < EIGHTS {
-            let at = query_row(segment.head, first_row + r) * HEAD_QUADS + 2u * place;
-            let low = q_quad(at);
-            let high = q_quad(at + 1u);
+        if first_row + r < ROWS && quad < HEAD_QUADS {
+            let numbers = q_quad(query_row(segment.head, first_row + r) * HEAD_QUADS + quad);
             let own = is_row(r);
-            q.a = select(q.a, Rows(low.x), own);
-            q.b = select(q.b, Rows(low.y), own);
-            q.c = select(q.c, Rows(low.z), own);
-            q.d = select(q.d, Rows(low.w), own);
-            q.e = select(q.e, Rows(high.x), own);
-            q.f = select(q.f, Rows(high.y), own);
-            q.g = select(q.g, Rows(high.z), own);
-            q.h = select(q.h, Rows(high.w), own);
+            q.x = select(q.x, Rows(numbers.x), own);
+            q.y = select(q.y, Rows(numbers.y), own);
+            q.z = select(q.z, Rows(numbers.z), own);
+            q.w = select(q.w, Rows(numbers.w), own);
         }
     }
     return q;
+}
+
+fn load_queries(segment: Segment, first_row: u32, place: u32) -> Sixteen {
+    return Sixteen(
+        load_query_quad(segment, first_row, lane_quad(place, 0u)),
+        load_query_quad(segment, first_row, lane_quad(place, 1u)),
+        load_query_quad(segment, first_row, lane_quad(place, 2u)),
+        load_query_quad(segment, first_row, lane_quad(place, 3u)),
+    );
+}
+
+fn quad_sum(q: Quad) -> Rows {
+    return (q.x + q.y) + (q.z + q.w);
 }
 
 fn load_seen(segment: Segment, first_row: u32) -> Seen {
@@ -107,12 +132,17 @@ fn attend(segment: Segment, lane: Lane) {
     let place = flat % ROW_LANES;
     let first_row = team % BLOCKS * BLOCK;
     let stripe = team / BLOCKS;
-    let eight = min(place, EIGHTS - 1u);
     let q = load_queries(segment, first_row, place);
+    var q_sum = quad_sum(q.a) + quad_sum(q.b) + quad_sum(q.c) + quad_sum(q.d);
+    for (var bit = 1u; bit < ROW_LANES; bit *= 2u) {
+        q_sum += subgroupShuffleXor(q_sum, bit);
+    }
     let all = load_seen(segment, first_row);
     var top = Rows(NO_KEY);
     var sum = Rows(0.0);
-    var o: Eight;
+    var o: Sixteen;
+    // What all numbers of o have besides.
+    var zero = Rows(0.0);
     for (var tile = segment.start; tile < segment.end; tile += 4u * STRIPES) {
         let key_0 = tile + stripe;
         let key_1 = key_0 + STRIPES;
@@ -124,22 +154,22 @@ fn attend(segment: Segment, lane: Lane) {
         let row_1 = tensor_row(segment, min(key_1, last));
         let row_2 = tensor_row(segment, min(key_2, last));
         let row_3 = tensor_row(segment, min(key_3, last));
-        let k_0 = load_key(row_0, eight);
-        let k_1 = load_key(row_1, eight);
-        let k_2 = load_key(row_2, eight);
-        let k_3 = load_key(row_3, eight);
-        let v_0 = load_value(row_0, eight);
-        let v_1 = load_value(row_1, eight);
-        let v_2 = load_value(row_2, eight);
-        let v_3 = load_value(row_3, eight);
+        let k_0 = load_key(row_0, place);
+        let k_1 = load_key(row_1, place);
+        let k_2 = load_key(row_2, place);
+        let k_3 = load_key(row_3, place);
+        let v_0 = load_value(row_0, place);
+        let v_1 = load_value(row_1, place);
+        let v_2 = load_value(row_2, place);
+        let v_3 = load_value(row_3, place);
         let codec_0 = key_codec(row_0);
         let codec_1 = key_codec(row_1);
         let codec_2 = key_codec(row_2);
         let codec_3 = key_codec(row_3);
-        var x_0 = dots(q, low_quad(k_0, eight, codec_0), high_quad(k_0, eight, codec_0));
-        var x_1 = dots(q, low_quad(k_1, eight, codec_1), high_quad(k_1, eight, codec_1));
-        var x_2 = dots(q, low_quad(k_2, eight, codec_2), high_quad(k_2, eight, codec_2));
-        var x_3 = dots(q, low_quad(k_3, eight, codec_3), high_quad(k_3, eight, codec_3));
+        var x_0 = dots(q, k_0, place);
+        var x_1 = dots(q, k_1, place);
+        var x_2 = dots(q, k_2, place);
+        var x_3 = dots(q, k_3, place);
         for (var bit = 1u; bit < ROW_LANES; bit *= 2u) {
             x_0 += subgroupShuffleXor(x_0, bit);
             x_1 += subgroupShuffleXor(x_1, bit);
@@ -150,10 +180,10 @@ fn attend(segment: Segment, lane: Lane) {
         let sees_1 = sees(all, key_1);
         let sees_2 = sees(all, key_2);
         let sees_3 = sees(all, key_3);
-        x_0 = select(Rows(NO_KEY), logit(x_0), sees_0);
-        x_1 = select(Rows(NO_KEY), logit(x_1), sees_1);
-        x_2 = select(Rows(NO_KEY), logit(x_2), sees_2);
-        x_3 = select(Rows(NO_KEY), logit(x_3), sees_3);
+        x_0 = select(Rows(NO_KEY), logit(dot_of(x_0, q_sum, codec_0)), sees_0);
+        x_1 = select(Rows(NO_KEY), logit(dot_of(x_1, q_sum, codec_1)), sees_1);
+        x_2 = select(Rows(NO_KEY), logit(dot_of(x_2, q_sum, codec_2)), sees_2);
+        x_3 = select(Rows(NO_KEY), logit(dot_of(x_3, q_sum, codec_3)), sees_3);
         let before = top;
         top = max(max(top, max(x_0, x_1)), max(x_2, x_3));
         let shrink = exp2(before - top);
@@ -166,11 +196,14 @@ fn attend(segment: Segment, lane: Lane) {
         let scale_1 = value_codec(row_1);
         let scale_2 = value_codec(row_2);
         let scale_3 = value_codec(row_3);
-        o = scaled(o, shrink);
-        o = add_weighted(o, w_0, low_quad(v_0, eight, scale_0), high_quad(v_0, eight, scale_0));
-        o = add_weighted(o, w_1, low_quad(v_1, eight, scale_1), high_quad(v_1, eight, scale_1));
-        o = add_weighted(o, w_2, low_quad(v_2, eight, scale_2), high_quad(v_2, eight, scale_2));
-        o = add_weighted(o, w_3, low_quad(v_3, eight, scale_3), high_quad(v_3, eight, scale_3));
+        let zero_01 = zero_weight(w_0, scale_0) + zero_weight(w_1, scale_1);
+        let zero_23 = zero_weight(w_2, scale_2) + zero_weight(w_3, scale_3);
+        zero = fma(zero, shrink, zero_01 + zero_23);
+        o = scaled(o, shrink, Rows(0.0));
+        o = add_weighted(o, code_weight(w_0, scale_0), v_0, place);
+        o = add_weighted(o, code_weight(w_1, scale_1), v_1, place);
+        o = add_weighted(o, code_weight(w_2, scale_2), v_2, place);
+        o = add_weighted(o, code_weight(w_3, scale_3), v_3, place);
     }
     if place == 0u {
         team_tops[team] = top;
@@ -186,54 +219,68 @@ fn attend(segment: Segment, lane: Lane) {
     for (var other = team % BLOCKS; other < TEAMS; other += BLOCKS) {
         whole = fma(team_sums[other], exp2(team_tops[other] - highest), whole);
     }
-    o = scaled(o, exp2(top - highest));
-    let first = stripes_summed(o.a, o.b, flat);
-    let second = stripes_summed(o.c, o.d, flat);
-    let third = stripes_summed(o.e, o.f, flat);
-    let fourth = stripes_summed(o.g, o.h, flat);
-    if stripe > 0u || place >= EIGHTS {
-        return;
+    let last_shrink = exp2(top - highest);
+    o = scaled(o, last_shrink, zero * last_shrink);
+    for (var at = 0u; at < 4u; at += 1u) {
+        let quad = lane_quad(place, at);
+        let own = sixteenth(o, at);
+        let low = stripes_summed(own.x, own.y, flat);
+        let high = stripes_summed(own.z, own.w, flat);
+        if stripe == 0u && quad < HEAD_QUADS {
+            for (var r = 0u; r < BLOCK; r += 1u) {
+                let value = vec4<f32>(
+                    row_value(low.first, r),
+                    row_value(low.second, r),
+                    row_value(high.first, r),
+                    row_value(high.second, r),
+                );
+                if first_row + r < ROWS {
+                    store_quad(segment, first_row + r, quad, value, row_value(whole, r));
+                }
+            }
+        }
     }
-    for (var r = 0u; r < BLOCK; r += 1u) {
-        let row = first_row + r;
-        if row < ROWS {
-            let of_row = row_value(whole, r);
-            let low = vec4<f32>(
-                row_value(first.low, r),
-                row_value(first.high, r),
-                row_value(second.low, r),
-                row_value(second.high, r),
-            );
-            let high = vec4<f32>(
-                row_value(third.low, r),
-                row_value(third.high, r),
-                row_value(fourth.low, r),
-                row_value(fourth.high, r),
-            );
-            store_quad(segment, row, 2u * place, low, of_row);
-            store_quad(segment, row, 2u * place + 1u, high, of_row);
-            if place == 0u {
-                store_sum(segment, row, row_value(highest, r), of_row);
+    if stripe == 0u && place == 0u {
+        for (var r = 0u; r < BLOCK; r += 1u) {
+            if first_row + r < ROWS {
+                store_sum(segment, first_row + r, row_value(highest, r), row_value(whole, r));
             }
         }
     }
 }
 
+fn sixteenth(o: Sixteen, at: u32) -> Quad {
+    switch at {
+        case 0u: {
+            return o.a;
+        }
+        case 1u: {
+            return o.b;
+        }
+        case 2u: {
+            return o.c;
+        }
+        default: {
+            return o.d;
+        }
+    }
+}
+
 struct Pair {
-    low: Rows,
-    high: Rows,
+    first: Rows,
+    second: Rows,
 }
 
 // The sums of all stripes, for the lanes of the first.
-fn stripes_summed(low: Rows, high: Rows, flat: u32) -> Pair {
-    lane_totals[flat] = low;
-    lane_totals[LANES + flat] = high;
+fn stripes_summed(first: Rows, second: Rows, flat: u32) -> Pair {
+    lane_totals[flat] = first;
+    lane_totals[LANES + flat] = second;
     workgroupBarrier();
     var total: Pair;
     if flat < BLOCKS * ROW_LANES {
         for (var at = flat; at < LANES; at += BLOCKS * ROW_LANES) {
-            total.low += lane_totals[at];
-            total.high += lane_totals[LANES + at];
+            total.first += lane_totals[at];
+            total.second += lane_totals[LANES + at];
         }
     }
     workgroupBarrier();

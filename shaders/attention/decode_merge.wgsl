@@ -29,6 +29,13 @@ fn merged(a: State, b: State) -> State {
     return State(top, sum, fma(a.quad, vec4<f32>(from_a), b.quad * from_b));
 }
 
+// A part's state; past the last one, that of no keys.
+fn part_state(part: u32, end: u32, head: u32, row: u32, quad: u32) -> State {
+    let at = min(part, end - 1u);
+    let sums = part_sums(at, head, row);
+    return State(sums.x, select(0.0, sums.y, part < end), part_quad(at, head, row, quad));
+}
+
 @compute @workgroup_size(LANES)
 fn decode_merge(
     @builtin(local_invocation_index) index: u32,
@@ -46,9 +53,13 @@ fn decode_merge(
     let quad = index % HEAD_QUADS;
     var state = State(NO_KEY, 0.0, vec4<f32>());
     if team < PARTS {
-        for (var part = parts.x + team; part < parts.y; part += PARTS) {
-            let sums = part_sums(part, head, row);
-            state = merged(state, State(sums.x, sums.y, part_quad(part, head, row, quad)));
+        // Four at a time, so that their loads are under way together.
+        for (var part = parts.x + team; part < parts.y; part += 4u * PARTS) {
+            let a = part_state(part, parts.y, head, row, quad);
+            let b = part_state(part + PARTS, parts.y, head, row, quad);
+            let c = part_state(part + 2u * PARTS, parts.y, head, row, quad);
+            let d = part_state(part + 3u * PARTS, parts.y, head, row, quad);
+            state = merged(merged(merged(merged(state, a), b), c), d);
         }
         if quad == 0u {
             team_tops[team] = state.top;

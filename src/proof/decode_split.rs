@@ -292,7 +292,7 @@ impl Case for SplitCase {
 
     fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
         let mut all = vec![("baseline", Knobs::baseline())];
-        let lanes = (self.dim as u32 / 8).next_power_of_two();
+        let lanes = (self.dim as u32).div_ceil(16).next_power_of_two();
         if caps.subgroups && caps.subgroup_min >= lanes && caps.subgroup_max <= 128 {
             all.push(("subgroup", Knobs { reduce: Some(Reduce::Subgroup), ..Knobs::DEFAULT }));
         }

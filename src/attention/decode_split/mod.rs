@@ -28,7 +28,7 @@
 //! | variant | workgroup | needs |
 //! |---|---|---|
 //! | `baseline` | 128 lanes; tiles of 128 keys through workgroup memory | nothing |
-//! | `subgroup` | 128 lanes; a lane has 8 numbers of a row in registers, and the lanes of a row add up by shuffles | subgroups of at least the lanes of a row: 8, 16, 16, 16, 32 for `D` = 64, 80, 96, 128, 256 |
+//! | `subgroup` | 128 lanes; a lane has 16 numbers of a row in registers, and the lanes of a row add up by shuffles | subgroups of at least the lanes of a row: 4, 8, 8, 8, 16 for `D` = 64, 80, 96, 128, 256 |
 //!
 //! Knobs: `reduce`, of which [`Reduce::Workgroup`] is `baseline` and the others are `subgroup`, the
 //! default where the device has it.
@@ -138,10 +138,10 @@ impl DecodeSplit {
         Ok(())
     }
 
-    /// Lanes that share a row of 8 numbers each: a power of two.
+    /// Lanes that share a row, of 16 numbers each: a power of two.
     fn row_lanes(&self) -> u32 {
         // 256 numbers at most.
-        (self.shape.head_dim() as u32 / 8).next_power_of_two()
+        (self.shape.head_dim() as u32).div_ceil(16).next_power_of_two()
     }
 
     fn form(&self, caps: &Caps, knobs: &Knobs) -> Result<Form> {

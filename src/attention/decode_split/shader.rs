@@ -92,9 +92,20 @@ impl DecodeSplit {
                     2 => part!("attention/block_2.wgsl"),
                     _ => part!("attention/block_4.wgsl"),
                 });
-                parts.push(match self.shape.element() {
-                    KvElement::F32 => part!("attention/eight_pieces.wgsl"),
-                    _ => part!("attention/eight_piece.wgsl"),
+                parts.extend(match self.shape.element() {
+                    KvElement::F32 => {
+                        [part!("attention/codec_none.wgsl"), part!("attention/sixteen_of_4.wgsl")]
+                    }
+                    KvElement::F16 | KvElement::Bf16 => {
+                        [part!("attention/codec_none.wgsl"), part!("attention/sixteen_of_8.wgsl")]
+                    }
+                    KvElement::Int8 => {
+                        [part!("attention/codec_scale.wgsl"), part!("attention/sixteen_of_16.wgsl")]
+                    }
+                    KvElement::Int4 => [
+                        part!("attention/codec_scale_zero.wgsl"),
+                        part!("attention/sixteen_of_16.wgsl"),
+                    ],
                 });
                 parts.push(part!("attention/attend_subgroup.wgsl"));
             }
