@@ -7,6 +7,7 @@
 //! be used.
 //! 3: this machine has no adapter.
 
+mod attention;
 mod batched;
 mod bench;
 mod chart;
@@ -84,6 +85,9 @@ fn choose(cli: &Cli) -> std::result::Result<Vec<wgpu::Adapter>, (u8, String)> {
 fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<ExitCode> {
     for path in [&cli.json, &cli.svg, &cli.save_cache].into_iter().flatten() {
         report::make_folder(path)?;
+    }
+    if cli.attention {
+        return attention::run(cli, chosen);
     }
     if cli.qdec {
         return qdec::run(cli, chosen);

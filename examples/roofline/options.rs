@@ -74,6 +74,11 @@ pub(crate) struct Cli {
     /// curves, --filter picks layers
     #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published"])]
     pub(crate) qdec: bool,
+    /// Measures decode attention over ragged caches instead of rows: microseconds and share of the read
+    /// stream by heads, context, kept ratio, raggedness and element. --filter picks shapes, --quick takes
+    /// fewer
+    #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published", "qdec", "svg"])]
+    pub(crate) attention: bool,
     /// Names the rows and stops
     #[arg(long)]
     pub(crate) list: bool,

@@ -1,39 +1,69 @@
 // The states of all parts of a query row, put together: m = max m_i over parts with keys,
 // o = sum 2^(m_i - m) o_i / sum 2^(m_i - m) l_i.
 //
-// A workgroup makes one query row of one head. Lanes are PARTS teams of HEAD_QUADS: a team takes every
-// PARTS-th part, a lane of it a quad; what the teams have is put together in their order.
+// A workgroup makes BLOCK_QUADS quads of one query row of one head. First its lanes find the maximum,
+// each of every LANES-th part; then it is known and no part waits for another. Lanes are TEAMS teams of
+// BLOCK_QUADS: a team takes every TEAMS-th part, a lane of it a quad, and four parts are under way at a
+// time; what the teams have is added up in their order.
 
-struct State {
-    top: f32,
+var<workgroup> lane_tops: array<f32, LANES>;
+var<workgroup> group_tops: array<f32, LANES / 16u>;
+var<workgroup> team_sums: array<f32, TEAMS>;
+var<workgroup> team_quads: array<vec4<f32>, TEAMS * BLOCK_QUADS>;
+
+struct Sums {
     sum: f32,
     quad: vec4<f32>,
 }
 
-var<workgroup> team_tops: array<f32, PARTS>;
-var<workgroup> team_sums: array<f32, PARTS>;
-var<workgroup> team_quads: array<vec4<f32>, PARTS * HEAD_QUADS>;
-
-fn merged(a: State, b: State) -> State {
-    // A state without keys changes nothing, wherever its maximum is.
-    if b.sum == 0.0 {
-        return a;
-    }
-    if a.sum == 0.0 {
-        return b;
-    }
-    let top = max(a.top, b.top);
-    let from_a = exp2(a.top - top);
-    let from_b = exp2(b.top - top);
-    let sum = fma(a.sum, from_a, b.sum * from_b);
-    return State(top, sum, fma(a.quad, vec4<f32>(from_a), b.quad * from_b));
+struct Entry {
+    // m and l.
+    sums: vec2<f32>,
+    quad: vec4<f32>,
 }
 
-// A part's state; past the last one, that of no keys.
-fn part_state(part: u32, end: u32, head: u32, row: u32, quad: u32) -> State {
-    let at = min(part, end - 1u);
-    let sums = part_sums(at, head, row);
-    return State(sums.x, select(0.0, sums.y, part < end), part_quad(at, head, row, quad));
+// A part; past the last one without keys.
+fn entry(part: u32, end: u32, head: u32, row: u32, quad: u32) -> Entry {
+    var found = Entry(vec2<f32>(NO_KEY, 0.0), vec4<f32>(0.0));
+    if part < end {
+        found = Entry(part_sums(part, head, row), part_quad(part, head, row, quad));
+    }
+    return found;
+}
+
+fn added(before: Sums, found: Entry, top: f32) -> Sums {
+    // A state without keys changes nothing, wherever its maximum is.
+    if found.sums.y == 0.0 {
+        return before;
+    }
+    let factor = exp2(found.sums.x - top);
+    return Sums(
+        fma(found.sums.y, factor, before.sum),
+        fma(found.quad, vec4<f32>(factor), before.quad),
+    );
+}
+
+// The largest maximum of parts with keys. To be called by all lanes.
+fn top_of(parts: vec2<u32>, head: u32, row: u32, index: u32) -> f32 {
+    var own = NO_KEY;
+    for (var part = parts.x + index; part < parts.y; part += LANES) {
+        let sums = part_sums(part, head, row);
+        own = select(max(own, sums.x), own, sums.y == 0.0);
+    }
+    lane_tops[index] = own;
+    workgroupBarrier();
+    if index < LANES / 16u {
+        for (var i = 0u; i < 16u; i += 1u) {
+            own = max(own, lane_tops[16u * index + i]);
+        }
+        group_tops[index] = own;
+    }
+    workgroupBarrier();
+    var top = NO_KEY;
+    for (var i = 0u; i < LANES / 16u; i += 1u) {
+        top = max(top, group_tops[i]);
+    }
+    return top;
 }
 
 @compute @workgroup_size(LANES)
@@ -43,47 +73,47 @@ fn decode_merge(
     @builtin(num_workgroups) groups: vec3<u32>,
 ) {
     let number = group.y * groups.x + group.x;
-    if number >= params.heads * ROWS {
+    if number >= params.heads * ROWS * BLOCKS {
         return;
     }
-    let head = number / ROWS;
-    let row = number % ROWS;
+    let head = number / (ROWS * BLOCKS);
+    let row = number / BLOCKS % ROWS;
+    let block = number % BLOCKS;
     let parts = parts_of(head);
-    let team = index / HEAD_QUADS;
-    let quad = index % HEAD_QUADS;
-    var state = State(NO_KEY, 0.0, vec4<f32>());
-    if team < PARTS {
-        // Four at a time, so that their loads are under way together.
-        for (var part = parts.x + team; part < parts.y; part += 4u * PARTS) {
-            let a = part_state(part, parts.y, head, row, quad);
-            let b = part_state(part + PARTS, parts.y, head, row, quad);
-            let c = part_state(part + 2u * PARTS, parts.y, head, row, quad);
-            let d = part_state(part + 3u * PARTS, parts.y, head, row, quad);
-            state = merged(merged(merged(merged(state, a), b), c), d);
+    let top = top_of(parts, head, row, index);
+    let team = index / BLOCK_QUADS;
+    let place = index % BLOCK_QUADS;
+    let quad = block * BLOCK_QUADS + place;
+    var state = Sums(0.0, vec4<f32>(0.0));
+    if team < TEAMS {
+        for (var part = parts.x + team; part < parts.y; part += 4u * TEAMS) {
+            let a = entry(part, parts.y, head, row, quad);
+            let b = entry(part + TEAMS, parts.y, head, row, quad);
+            let c = entry(part + 2u * TEAMS, parts.y, head, row, quad);
+            let d = entry(part + 3u * TEAMS, parts.y, head, row, quad);
+            state = added(added(added(added(state, a, top), b, top), c, top), d, top);
         }
-        if quad == 0u {
-            team_tops[team] = state.top;
+        if place == 0u {
             team_sums[team] = state.sum;
         }
-        team_quads[team * HEAD_QUADS + quad] = state.quad;
+        team_quads[team * BLOCK_QUADS + place] = state.quad;
     }
     workgroupBarrier();
     if team > 0u {
         return;
     }
-    for (var other = 1u; other < PARTS; other += 1u) {
-        let theirs = team_quads[other * HEAD_QUADS + quad];
-        state = merged(state, State(team_tops[other], team_sums[other], theirs));
+    for (var other = 1u; other < TEAMS; other += 1u) {
+        state.sum += team_sums[other];
+        state.quad += team_quads[other * BLOCK_QUADS + place];
     }
     let at = query_row(head, row);
+    var sums = vec2<f32>(top, state.sum);
     if parts.x < parts.y {
         store_o(at * HEAD_QUADS + quad, state.quad / select(state.sum, 1.0, state.sum == 0.0));
     } else {
-        let sums = direct_sums(head, row);
-        state.top = sums.x;
-        state.sum = sums.y;
+        sums = direct_sums(head, row);
     }
     if quad == 0u {
-        store_lse(at, state.top, state.sum);
+        store_lse(at, sums.x, sums.y);
     }
 }

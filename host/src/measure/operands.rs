@@ -127,6 +127,22 @@ impl Operands {
         (0..self.len).map(bind).collect()
     }
 
+    /// As [`Operands::rotation`], with tensors of the caller's for some bindings of one piece, the same
+    /// for all bounds: what has to hold something in particular.
+    ///
+    /// # Errors
+    /// As [`Operands::rotation`].
+    pub fn rotation_with(
+        &self,
+        ctx: &Context,
+        plan: &Plan,
+        others: &[(u32, View)],
+    ) -> Result<Vec<Bound>> {
+        let bytes = usize::try_from(plan.scratch_bytes()).unwrap_or(usize::MAX);
+        let scratch = if bytes > 0 { Some(ctx.alloc::<u8>(bytes)?) } else { None };
+        (0..self.len).map(|at| self.bind(plan, at, others, scratch.as_ref())).collect()
+    }
+
     /// Bounds of a rotation.
     #[cfg(feature = "tune")]
     pub(crate) fn len(&self) -> usize {

@@ -21,7 +21,8 @@
 //! | 8 | states | as [`decode_split`](super::decode_split) writes them; slots only |
 //! | 9 | lse | `[q_len, H G]`, f32, natural logarithms; where asked for |
 //!
-//! One variant, `baseline`: 256 lanes, a workgroup a query row, no feature, default limits. No knobs.
+//! One variant, `baseline`: 256 lanes, a workgroup for each query row (above `D` = 96 for each 64 numbers of
+//! it), no feature, default limits. No knobs.
 
 mod reference;
 
@@ -114,10 +115,22 @@ impl DecodeMerge {
         }
     }
 
-    /// Lanes of a workgroup that a quad of the output has.
-    fn teams(&self) -> u32 {
+    /// Quads of the output that a workgroup makes: all, or 16 where there are more than a few, so that
+    /// a row of many parts has several workgroups.
+    fn block_quads(&self) -> u32 {
         // 256 numbers at most.
-        LANES / (self.shape.head_dim() as u32 / 4)
+        let quads = self.shape.head_dim() as u32 / 4;
+        if quads > 24 { 16 } else { quads }
+    }
+
+    /// Workgroups of a query row.
+    fn blocks(&self) -> u32 {
+        (self.shape.head_dim() as u32 / 4).div_ceil(self.block_quads())
+    }
+
+    /// Teams of a workgroup, with a lane for each of its quads.
+    fn teams(&self) -> u32 {
+        LANES / self.block_quads()
     }
 
     fn operands(&self, caps: &Caps) -> Result<Vec<Operand>> {
@@ -145,9 +158,12 @@ impl DecodeMerge {
 
     fn shader(&self) -> Shader {
         let preamble = format!(
-            "{}const LANES: u32 = {LANES}u;\nconst PARTS: u32 = {}u;\n",
+            "{}const LANES: u32 = {LANES}u;\nconst TEAMS: u32 = {}u;\nconst BLOCK_QUADS: u32 = {}u;\n\
+             const BLOCKS: u32 = {}u;\n",
             self.queries.preamble(self.shape.head_dim()),
-            self.teams()
+            self.teams(),
+            self.block_quads(),
+            self.blocks()
         );
         let mut parts = vec![part!("attention/decode_params.wgsl")];
         match self.parts {
@@ -197,10 +213,10 @@ impl Spec for DecodeMerge {
         let operands = self.operands(caps)?;
         let bindings = bindings(matches!(self.parts, Parts::Given(_)), self.queries.lse);
         let teams = self.teams();
-        let workgroup_bytes = teams * (8 + 4 * self.shape.head_dim() as u32);
+        let workgroup_bytes = 4 * LANES + 4 * LANES / 16 + teams * (4 + 16 * self.block_quads());
         let needs = decode::needs(LANES, workgroup_bytes, bindings.len(), &operands);
         needs.check(NAME, caps)?;
-        let rows = self.queries.lse_len(self.shape.kv_heads()) as u64;
+        let rows = self.queries.lse_len(self.shape.kv_heads()) as u64 * u64::from(self.blocks());
         let bytes = |binding| {
             let all = operands.iter().filter(|operand| operand.binding == binding);
             all.map(|operand| operand.bytes).sum::<u64>()
