@@ -90,23 +90,29 @@
 //! the bottom right. Under a
 //! sliding window of `w` it sees of those the ones whose position is above its own less `w`.
 
+pub mod append_kv;
 mod cache;
 mod element;
 mod encode;
 #[cfg(feature = "safetensors")]
 pub mod file;
+pub mod gather_kv;
 mod layout;
+mod places;
 mod plan;
 pub mod reference;
 mod shape;
 
+pub use append_kv::AppendKv;
 pub use cache::{HeadData, KvCache, KvTensor};
 pub use element::KvElement;
 pub use encode::{decode_row, encode_row};
+pub use gather_kv::GatherKv;
 pub use layout::{
     HeadRows, KeepLists, Layout, LayoutView, PAGE_ROWS, PagePool, PagedLayout, Placement,
     PlainLayout, RESERVE, RaggedLayout, RowCopy,
 };
+pub use places::Places;
 pub use plan::{DIRECT, OPEN, Plan, Planner, REPLAN_ROWS, Segment, TILE};
 pub use shape::{CacheShape, HEAD_DIMS, PIECE};
 

@@ -5,11 +5,13 @@
 //! reference. Whoever can run a launch can run a proof; nothing here knows a GPU API.
 
 mod add;
+mod append_kv;
 mod bitplane;
 mod check;
 mod compensate;
 mod dequantize_bitplane;
 mod dequantize_vector;
+mod gather_kv;
 mod gemm;
 mod gemm_bitplane;
 mod gemv_bitplane;
@@ -137,6 +139,8 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(select_channels::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(compensate::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(add::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(append_kv::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(gather_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

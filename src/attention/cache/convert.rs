@@ -14,11 +14,7 @@ impl KvCache {
     /// [`Error::Shape`] for lists of other heads, [`Error::Range`] for a row that there is not and as
     /// [`Layout::ragged`].
     pub fn compact(&self, keep: &KeepLists, reserve: u32) -> Result<Self> {
-        let heads = self.shape().kv_heads();
-        if keep.heads() != heads {
-            return Err(Error::shape("lists of kept rows", heads, keep.heads()));
-        }
-        let layout = Layout::ragged(*self.shape(), &keep.lengths(), reserve, self.next())?;
+        let layout = self.layout.compacted(keep, reserve)?;
         self.gather(layout, |head, row| keep.head(head).get(row as usize).copied())
     }
 
