@@ -21,12 +21,12 @@ fn append_kv(
     let works = new_row < params.rows;
     let token = new_row / params.heads;
     let head = new_row % params.heads;
-    let from = (token * params.input_heads + params.first_head + head) * DIM;
+    let begin = (token * params.input_heads + params.first_head + head) * DIM;
     let base = squad * DIM;
     for (var col = lane; col < DIM; col += 64u) {
         var bits = 0u;
         if works {
-            bits = number(from, token, col);
+            bits = number(begin, token, col);
         }
         numbers[base + col] = bits;
     }

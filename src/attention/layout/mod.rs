@@ -1,5 +1,6 @@
 //! Where the rows of a cache lie: one view for three layouts.
 
+mod groups;
 mod keep;
 mod paged;
 mod plain;
