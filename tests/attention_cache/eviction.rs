@@ -65,8 +65,10 @@ fn heads_in_groups_are_appended_to_from_one_input() {
         host.append(&numbers(1, 5, 128), &numbers(2, 5, 128)).unwrap();
         let one = DeviceCache::upload_groups(&ctx, &host, u64::MAX).unwrap();
         assert_eq!(one.len(), 1);
-        // Two heads of 40 rows fit, three do not; in pages, which the heads share, as many.
-        let mut groups = DeviceCache::upload_groups(&ctx, &host, 100 * 256).unwrap();
+        // Two heads fit, three do not.
+        let two = host.layout().of_heads(0..2).unwrap();
+        let limit = u64::from(two.rows()) * 256;
+        let mut groups = DeviceCache::upload_groups(&ctx, &host, limit).unwrap();
         let firsts: Vec<usize> = groups.iter().map(DeviceCache::first_head).collect();
         assert_eq!(firsts, [0, 2]);
         let (keys, values) = (numbers(3, 2, 128), numbers(4, 2, 128));
