@@ -51,7 +51,7 @@ enum Numbers {
     /// Rows of zeros of either sign, of one number, of the smallest and of the largest numbers.
     Edges,
     /// NaN and infinities among others.
-    NotNumbers,
+    NotFinite,
     /// Multiples of a code and half a code.
     Halves,
 }
@@ -116,8 +116,8 @@ pub(super) fn cases() -> Vec<AppendCase> {
             all.push(AppendCase { dim, heads, placed, tokens, input, positions, ..default });
         }
         all.push(AppendCase { numbers: Numbers::Edges, tokens: 8, dim: 80, ..default });
-        all.push(AppendCase { numbers: Numbers::NotNumbers, input: Activation::F16, ..default });
-        all.push(AppendCase { numbers: Numbers::NotNumbers, dim: 96, ..default });
+        all.push(AppendCase { numbers: Numbers::NotFinite, input: Activation::F16, ..default });
+        all.push(AppendCase { numbers: Numbers::NotFinite, dim: 96, ..default });
         if element.scaled() {
             let default = AppendCase { numbers: Numbers::Halves, dim: 256, heads: 8, ..default };
             all.push(AppendCase { tokens: 16, ..default });
@@ -187,7 +187,7 @@ impl AppendCase {
                     6 => 65_504.0 + value * 100.0,
                     _ => value * 1e-5,
                 },
-                Numbers::NotNumbers => match bits % 40 {
+                Numbers::NotFinite => match bits % 40 {
                     1 => f32::NAN,
                     2 => f32::from_bits(0xffa1_2345),
                     3 => f32::INFINITY * sign,
