@@ -50,6 +50,8 @@
 //! `first[h + 1] - first[h]`, by the view of the old layout on one side and of the new one on the other.
 //! When segments are laid out anew ([`Layout::relayout`]), [`RowCopy`] lists what moves.
 //!
+//! On a device [`append_kv`] writes new rows and [`gather_kv`] copies those that stay.
+//!
 //! A [`KvCache`] is a layout with its data in host memory, and perhaps the position of every row,
 //! `positions [rows]`; files of caches are `file::CacheFile`'s (feature `safetensors`).
 //!

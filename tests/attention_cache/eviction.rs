@@ -83,3 +83,22 @@ fn heads_in_groups_are_appended_to_from_one_input() {
         }
     }
 }
+
+#[test]
+fn a_duplicate_goes_its_own_way() {
+    let ctx = open(Features::Full);
+    for layout in layouts(shape(64, KvElement::Int4)) {
+        let mut both = Both::new(&ctx, layout);
+        both.append(&ctx, &numbers(1, 18, 64), &numbers(2, 18, 64));
+        let device = both.device.duplicate(&ctx).unwrap();
+        let mut other = Both { host: both.host.clone(), device, plan: None };
+        both.append(&ctx, &numbers(3, 3, 64), &numbers(4, 3, 64));
+        other.append(&ctx, &numbers(5, 3, 64), &numbers(6, 3, 64));
+        for cache in [&both, &other] {
+            let found = ctx.block_on(cache.device.read_back(&ctx)).unwrap();
+            for head in 0..HEADS {
+                assert_eq!(found.head(head).unwrap(), cache.host.head(head).unwrap());
+            }
+        }
+    }
+}

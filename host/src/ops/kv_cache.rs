@@ -15,7 +15,7 @@ use fewbytes::{Error, Knobs, Result};
 /// A step is [`DeviceCache::append`], which makes place and tells the device where, and then the recorded
 /// [`append_kv`](super::append_kv). It is told by a write of the queue, which takes effect before what is
 /// submitted next: so there is one step of a cache a submission.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct DeviceCache {
     layout: Layout,
     keys: View,
@@ -257,10 +257,16 @@ impl DeviceCache {
         while tokens > layout.room() {
             layout.relayout()?;
         }
-        let lengths = layout.lengths();
-        let all: Vec<Vec<u32>> = lengths.iter().map(|length| (0..*length).collect()).collect();
-        *self = self.gathered(ctx, layout, &KeepLists::new(&all, &lengths)?)?;
+        *self = self.gathered(ctx, layout, &self.all_rows()?)?;
         Ok(true)
+    }
+
+    /// The same cache in buffers of its own, to go its own way. Submits the copy.
+    ///
+    /// # Errors
+    /// As [`DeviceCache::new`].
+    pub fn duplicate(&self, ctx: &Context) -> Result<Self> {
+        self.gathered(ctx, self.layout.clone(), &self.all_rows()?)
     }
 
     /// What an eviction leaves: the rows that `keep` lists, as a ragged cache with room for `reserve` more
@@ -279,6 +285,12 @@ impl DeviceCache {
     pub fn truncate(&mut self, ctx: &Context, appended: u32) -> Result<()> {
         self.layout.truncate(appended)?;
         self.follow(ctx)
+    }
+
+    fn all_rows(&self) -> Result<KeepLists> {
+        let lengths = self.layout.lengths();
+        let all: Vec<Vec<u32>> = lengths.iter().map(|length| (0..*length).collect()).collect();
+        KeepLists::new(&all, &lengths)
     }
 
     fn gathered(&self, ctx: &Context, layout: Layout, keep: &KeepLists) -> Result<Self> {

@@ -35,6 +35,8 @@
 //! the slack segments are our own; the system is "KVzip", arXiv 2505.23416.
 
 mod bindings;
+#[cfg(test)]
+mod division;
 mod reference;
 mod rotary;
 #[cfg(test)]
