@@ -50,6 +50,8 @@
 //! `first[h + 1] - first[h]`, by the view of the old layout on one side and of the new one on the other.
 //! When segments are laid out anew ([`Layout::relayout`]), [`RowCopy`] lists what moves.
 //!
+//! On a device [`append_kv`] writes new rows and [`gather_kv`] copies those that stay.
+//!
 //! A [`KvCache`] is a layout with its data in host memory, and perhaps the position of every row,
 //! `positions [rows]`; files of caches are `file::CacheFile`'s (feature `safetensors`).
 //!
@@ -90,6 +92,7 @@
 //! the bottom right. Under a
 //! sliding window of `w` it sees of those the ones whose position is above its own less `w`.
 
+pub mod append_kv;
 mod cache;
 pub mod decode;
 pub mod decode_merge;
@@ -98,21 +101,26 @@ mod element;
 mod encode;
 #[cfg(feature = "safetensors")]
 pub mod file;
+pub mod gather_kv;
 mod layout;
+mod places;
 mod plan;
 pub mod reference;
 mod shape;
 
+pub use append_kv::AppendKv;
 pub use cache::{HeadData, KvCache, KvTensor};
 pub use decode::{DecodeQueries, Schedule, ScheduleShape};
 pub use decode_merge::DecodeMerge;
 pub use decode_split::{Decode, DecodeSplit};
 pub use element::KvElement;
 pub use encode::{decode_row, encode_row};
+pub use gather_kv::GatherKv;
 pub use layout::{
     HeadRows, KeepLists, Layout, LayoutView, PAGE_ROWS, PagePool, PagedLayout, Placement,
     PlainLayout, RESERVE, RaggedLayout, RowCopy,
 };
+pub use places::Places;
 pub use plan::{DIRECT, OPEN, Plan, Planner, REPLAN_ROWS, Segment, TILE};
 pub use shape::{CacheShape, HEAD_DIMS, PIECE};
 

@@ -5,6 +5,7 @@
 //! reference. Whoever can run a launch can run a proof; nothing here knows a GPU API.
 
 mod add;
+mod append_kv;
 mod bitplane;
 mod check;
 mod compensate;
@@ -12,6 +13,7 @@ mod decode_merge;
 mod decode_split;
 mod dequantize_bitplane;
 mod dequantize_vector;
+mod gather_kv;
 mod gemm;
 mod gemm_bitplane;
 mod gemv_bitplane;
@@ -141,6 +143,8 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(add::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(decode_split::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(decode_merge::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(append_kv::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(gather_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

@@ -2,6 +2,7 @@
 //! `record` often.
 
 pub mod add;
+pub mod append_kv;
 mod bitplane_weights;
 pub mod compensate;
 pub mod compensated;
@@ -10,12 +11,14 @@ pub mod decode_merge;
 pub mod decode_split;
 pub mod dequantize_bitplane;
 pub mod dequantize_vector;
+pub mod gather_kv;
 pub mod gemm;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 pub mod gemv_vector;
 pub mod hessian;
 pub mod hessian_update;
+mod kv_cache;
 pub mod lnq;
 pub mod matmul_bitplane;
 mod products;
@@ -27,6 +30,7 @@ pub mod sum_slices;
 mod vector_weights;
 
 pub use bitplane_weights::BitplaneWeights;
+pub use kv_cache::DeviceCache;
 pub use residual_weights::ResidualWeights;
 pub use vector_weights::VectorWeights;
 

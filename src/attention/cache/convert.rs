@@ -1,9 +1,10 @@
 //! Caches laid out in another way, and with fewer rows.
 
-use super::{KvCache, KvTensor, no_row};
+use super::{KvCache, no_row};
 use crate::attention::layout::{Placement, PlainLayout};
 use crate::attention::{KeepLists, Layout};
 use crate::{Error, Result};
+use std::ops::Range;
 
 impl KvCache {
     /// What an eviction leaves: the rows that `keep` lists, in their order, as a ragged cache with
@@ -14,12 +15,17 @@ impl KvCache {
     /// [`Error::Shape`] for lists of other heads, [`Error::Range`] for a row that there is not and as
     /// [`Layout::ragged`].
     pub fn compact(&self, keep: &KeepLists, reserve: u32) -> Result<Self> {
-        let heads = self.shape().kv_heads();
-        if keep.heads() != heads {
-            return Err(Error::shape("lists of kept rows", heads, keep.heads()));
-        }
-        let layout = Layout::ragged(*self.shape(), &keep.lengths(), reserve, self.next())?;
+        let layout = self.layout.compacted(keep, reserve)?;
         self.gather(layout, |head, row| keep.head(head).get(row as usize).copied())
+    }
+
+    /// Some of the heads as a cache by themselves, as [`Layout::of_heads`] lays them out.
+    ///
+    /// # Errors
+    /// As [`Layout::of_heads`].
+    pub fn of_heads(&self, heads: Range<usize>) -> Result<Self> {
+        let layout = self.layout.of_heads(heads.clone())?;
+        self.copied(layout, |head, row| Some((heads.start + head, row)))
     }
 
     /// All rows in segments with room for `reserve` more. Appended rows become kept ones.
@@ -65,24 +71,33 @@ impl KvCache {
     /// Rows of this cache in a layout that takes the place of its own: `source(head, row)` is the row
     /// of the head that becomes `row`.
     fn gather(&self, layout: Layout, source: impl Fn(usize, u32) -> Option<u32>) -> Result<Self> {
-        let rows = layout.rows() as usize;
-        let (mut keys, mut values) =
-            (KvTensor::zeros(*self.shape(), rows)?, KvTensor::zeros(*self.shape(), rows)?);
-        let mut positions = self.positions.as_ref().map(|_| vec![0; rows]);
-        let (from_view, to_view) = (self.layout.view(), layout.view());
-        for head in 0..self.shape().kv_heads() {
-            for row in 0..layout.len(head) {
-                let from = source(head, row).and_then(|row| from_view.row(head, row));
+        let cache = self.copied(layout, |head, row| Some((head, source(head, row)?)))?;
+        Ok(Self { layout: cache.layout.replacing(&self.layout), ..cache })
+    }
+
+    /// A layout with rows of this cache: `source(head, row)` is the head and its row that becomes `row`.
+    fn copied(
+        &self,
+        layout: Layout,
+        source: impl Fn(usize, u32) -> Option<(usize, u32)>,
+    ) -> Result<Self> {
+        let (shape, rows) = (*layout.shape(), layout.rows() as usize);
+        let mut cache = Self::new(layout)?;
+        cache.positions = self.positions.as_ref().map(|_| vec![0; rows]);
+        let (from_view, to_view) = (self.layout.view(), cache.layout.view());
+        for head in 0..shape.kv_heads() {
+            for row in 0..cache.layout.len(head) {
+                let from = source(head, row).and_then(|(head, row)| from_view.row(head, row));
                 let from = from.ok_or_else(|| no_row(head, row))? as usize;
                 let to = to_view.row(head, row).ok_or_else(|| no_row(head, row))? as usize;
-                keys.copy_row(to, &self.keys, from)?;
-                values.copy_row(to, &self.values, from)?;
-                if let (Some(to_positions), Some(of)) = (&mut positions, &self.positions) {
+                cache.keys.copy_row(to, &self.keys, from)?;
+                cache.values.copy_row(to, &self.values, from)?;
+                if let (Some(to_positions), Some(of)) = (&mut cache.positions, &self.positions) {
                     to_positions[to] = of[from];
                 }
             }
         }
-        Ok(Self { layout: layout.replacing(&self.layout), keys, values, positions })
+        Ok(cache)
     }
 
     /// A layout that has its appended rows already, and its rows without the room between them, head
@@ -90,8 +105,8 @@ impl KvCache {
     #[cfg(feature = "safetensors")]
     pub(in super::super) fn from_packed(
         layout: Layout,
-        keys: &KvTensor,
-        values: &KvTensor,
+        keys: &super::KvTensor,
+        values: &super::KvTensor,
         positions: Option<&[u32]>,
     ) -> Result<Self> {
         let mut cache = Self::new(layout)?;

@@ -277,3 +277,17 @@ fn parts_are_checked() {
     let error = KvTensor::from_parts(int8, "keys", vec![0; 16], vec![0x1_0000]).unwrap_err();
     assert!(matches!(error, Error::Value { row: 0, .. }), "{error}");
 }
+
+#[test]
+fn some_of_the_heads_are_a_cache_by_themselves() {
+    for layout in layouts(shape(80, KvElement::Int4)) {
+        let cache = filled(layout, 21);
+        let group = cache.of_heads(1..3).unwrap();
+        assert_eq!(group.shape().kv_heads(), 2);
+        for head in 0..2 {
+            assert_eq!(group.head(head).unwrap(), cache.head(head + 1).unwrap());
+            assert_eq!(group.head_positions(head), cache.head_positions(head + 1));
+        }
+        assert!(matches!(cache.of_heads(2..4), Err(Error::Range { .. })));
+    }
+}

@@ -26,8 +26,8 @@ const INT4_TOP: f32 = 15.0;
 /// 65504, f16's largest number, and codes at their ends, so numbers beyond are stored as the largest
 /// there are. A scale that rounds to 0 makes all codes 0: rows of zeros are stored exactly. Scales below
 /// 2^-14 are subnormal, and devices may read them as 0.
-/// Devices may divide inexactly: where a quotient is next to a half, theirs may be the neighbouring code,
-/// or the neighbouring scale.
+/// Devices may divide inexactly; `append_kv` makes the same words and parameters all the same, as it
+/// decides by products which side of a half a quotient is on.
 ///
 /// # Errors
 /// [`Error::Shape`] for other lengths than the shape's; [`Error::Value`] with the row and column of a
@@ -67,7 +67,8 @@ pub fn encode_row(
             let (low, high) = values.iter().fold((f32::MAX, f32::MIN), |(low, high), value| {
                 (low.min(*value), high.max(*value))
             });
-            let stored_zero = rounded(low);
+            // Adding 0 takes the sign off a zero, so that it does not depend on the order.
+            let stored_zero = rounded(low + 0.0);
             let zero = stored_zero.to_f32();
             let stored = rounded((high - zero).max(0.0) / INT4_TOP);
             let scale = stored.to_f32();

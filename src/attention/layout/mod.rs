@@ -1,5 +1,6 @@
 //! Where the rows of a cache lie: one view for three layouts.
 
+mod groups;
 mod keep;
 mod paged;
 mod plain;
@@ -141,6 +142,32 @@ impl Layout {
         check_kept(&shape, kept, origin)?;
         let paged = PagedLayout::new(&shape, kept, page_rows, pages)?;
         Ok(Self::new(shape, Placement::Paged(paged), origin))
+    }
+
+    /// What an eviction leaves of this layout: as many rows as `keep` lists of every head, in segments
+    /// with room for `reserve` more. All of them are kept rows then, and the next token keeps its
+    /// position. Plans for this layout are stale.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for lists of other heads, [`Error::Range`] for a row that there is not and as
+    /// [`Layout::ragged`].
+    pub fn compacted(&self, keep: &KeepLists, reserve: u32) -> Result<Self> {
+        let heads = self.shape.kv_heads();
+        if keep.heads() != heads {
+            return Err(Error::shape("lists of kept rows", heads, keep.heads()));
+        }
+        for head in 0..heads {
+            let len = self.len(head);
+            if let Some(&row) = keep.head(head).last().filter(|row| **row >= len) {
+                return Err(Error::range(
+                    format!("kept row of head {head}"),
+                    format!("0..{len}"),
+                    row,
+                ));
+            }
+        }
+        let layout = Self::ragged(self.shape, &keep.lengths(), reserve, self.next_position())?;
+        Ok(layout.replacing(self))
     }
 
     /// Heads, their dimension and element.

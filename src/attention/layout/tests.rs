@@ -175,3 +175,40 @@ fn lists_ascend_within_their_heads() {
     assert!(error(&[&[4], &[]]).contains("kept row of head 0 = 4"));
     assert!(error(&[&[]]).contains("lists of kept rows"));
 }
+
+#[test]
+fn some_of_the_heads_are_a_layout_by_themselves() {
+    let kept = [5, 40, 0, 17];
+    let ragged = Layout::ragged(shape(4), &kept, 20, 50).unwrap();
+    let paged = Layout::paged(shape(4), &kept, 16, 30, 50).unwrap();
+    for mut layout in [Layout::plain(shape(4), 60).unwrap(), ragged, paged] {
+        layout.append(18).unwrap();
+        for heads in [0..4, 1..3, 3..4] {
+            let mut group = layout.of_heads(heads.clone()).unwrap();
+            assert_eq!(group.lengths(), layout.lengths()[heads.clone()]);
+            assert_eq!(group.next_position(), layout.next_position());
+            assert_eq!(group.generation(), layout.generation());
+            places(&group);
+            assert!(group.room() > 0 && group.room() <= layout.room().max(14));
+            group.append(1).unwrap();
+            places(&group);
+        }
+        for heads in [0..0, 3..5, 4..4] {
+            assert!(matches!(layout.of_heads(heads), Err(Error::Range { .. })));
+        }
+    }
+}
+
+#[test]
+fn groups_of_heads_fit_their_limit_in_order() {
+    // 128 bytes a row; segments of 32, 64, 32 and 48 rows.
+    let layout = Layout::ragged(shape(4), &[5, 40, 0, 17], 20, 50).unwrap();
+    let rows = |rows: u64| layout.head_groups(rows * 128);
+    assert_eq!(rows(176).unwrap(), vec![0..4; 1]);
+    assert_eq!(rows(175).unwrap(), [0..3, 3..4]);
+    assert_eq!(rows(95).unwrap(), [0..1, 1..2, 2..4]);
+    assert_eq!(rows(64).unwrap(), [0..1, 1..2, 2..3, 3..4]);
+    let error = rows(63).unwrap_err();
+    assert!(matches!(error, Error::BindingTooLarge { bytes: 8192, .. }), "{error}");
+    assert!(error.to_string().contains("head 1"), "{error}");
+}
