@@ -4,8 +4,10 @@ use crate::checks;
 use crate::options::Cli;
 use crate::table::{microseconds, table};
 use anyhow::{Context as _, Result};
+use fewbytes::attention::append_kv::{self, AppendKv, Step};
 use fewbytes::attention::{
-    CacheShape, Decode, DecodeQueries, DecodeSplit, KvElement, Layout, Planner, Schedule, decode,
+    CacheShape, Decode, DecodeQueries, DecodeSplit, KvElement, Layout, Places, Planner, Schedule,
+    decode,
 };
 use fewbytes::linear::Activation;
 use fewbytes::stream::StreamRead;
@@ -54,11 +56,21 @@ struct Line {
     settled: bool,
 }
 
+/// One new token of 8 heads of 128 behind so many rows.
+#[derive(Serialize)]
+struct Append {
+    element: &'static str,
+    rows: u32,
+    bytes: u64,
+    ns: f64,
+}
+
 #[derive(Serialize)]
 struct Found {
     device: String,
     stream_gb_s: f64,
     lines: Vec<Line>,
+    appends: Vec<Append>,
 }
 
 pub(crate) fn run(cli: &Cli, chosen: &[wgpu::Adapter]) -> Result<ExitCode> {
@@ -110,7 +122,8 @@ fn measured(ctx: &Context, cli: &Cli, device: String) -> Result<Found> {
         }
     }
     anyhow::ensure!(!lines.is_empty(), "no shape matches the filter");
-    Ok(Found { device, stream_gb_s, lines })
+    let appends = appends(ctx, software, &timing(cli.quick))?;
+    Ok(Found { device, stream_gb_s, lines, appends })
 }
 
 /// GB/s of reading as much as one binding holds, up to 1 GiB.
@@ -124,6 +137,34 @@ fn stream(ctx: &Context, software: bool) -> Result<f64> {
     let rotation = operands.rotation(ctx, &plan)?;
     let timing = measure::time(ctx, &rotation, &Options::quick(Order::Chain))?;
     Ok(timing.gigabytes_per_second(plan.traffic()))
+}
+
+/// What one more token costs, whatever is there already.
+fn appends(ctx: &Context, software: bool, options: &Options) -> Result<Vec<Append>> {
+    let contexts: &[u32] = if software { &[1 << 10, 4 << 10] } else { &CONTEXTS };
+    let mut all = Vec::new();
+    for element in [KvElement::F16, KvElement::Int8] {
+        for &rows in contexts {
+            let shape = CacheShape::new(8, 128, element)?;
+            let layout = Layout::ragged(shape, &[rows; 8], 16, rows)?;
+            let input = Activation::F16;
+            let spec = AppendKv { input, ..AppendKv::new(shape, Places::of(&layout), 1) };
+            let launches = spec.launches(ctx.caps(), &Knobs::DEFAULT)?;
+            let step = Step { before: 0, position: rows, angle_row: 0 };
+            let others = [
+                (append_kv::HEADS, ctx.upload(&layout.view().head_words())?),
+                (append_kv::STEP, ctx.upload(&step.words())?),
+            ];
+            let operands =
+                Operands::new(ctx, &launches, Order::Chain, &Budget::for_device(ctx.info()))?;
+            let plan = ctx.plan_launches(launches)?;
+            let rotation = operands.rotation_with(ctx, &plan, &others)?;
+            let timing = measure::time(ctx, &rotation, options)?;
+            let (element, bytes) = (element.name(), plan.traffic().bytes());
+            all.push(Append { element, rows, bytes, ns: timing.dispatch_ns.median });
+        }
+    }
+    Ok(all)
 }
 
 /// What is measured at many contexts.
@@ -283,8 +324,17 @@ fn text(found: &Found) -> String {
             if line.settled { String::new() } else { "not settled".to_owned() },
         ]);
     }
+    let mut appended = table(&["append, 8 x 128", "rows there", "bytes", "us"], 1);
+    for line in &found.appends {
+        appended.add_row([
+            line.element.to_owned(),
+            line.rows.to_string(),
+            line.bytes.to_string(),
+            microseconds(line.ns),
+        ]);
+    }
     format!(
-        "  read stream {:.0} GB/s\n{rows}\n\
+        "  read stream {:.0} GB/s\n{rows}\n{appended}\n\
          us: both kernels, each step waiting for the one before, tensors rotated past the cache; merge: the \
          second alone; to all: by the time of the whole context\n",
         found.stream_gb_s
