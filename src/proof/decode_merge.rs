@@ -212,10 +212,9 @@ impl Case for MergeCase {
             None => {
                 let spec = DecodeMerge::of_slots(shape, queries, *schedule.shape());
                 let mut words = Vec::new();
-                for head in 0..heads {
-                    let slots = parts_of(head).len();
-                    for slot in 0..slots {
-                        for row in &states[head] {
+                for (head, rows) in states.iter().enumerate() {
+                    for slot in 0..parts_of(head).len() {
+                        for row in rows {
                             let (m, l, o) = &row[slot];
                             words.extend_from_slice(o);
                             words.extend([*m, *l, 0.0, 0.0]);
@@ -232,14 +231,13 @@ impl Case for MergeCase {
             }
             Some(parts) => {
                 let (mut all, mut sums) = (Vec::new(), Vec::new());
-                for part in 0..parts as usize {
-                    for at in 0..rows * heads {
-                        let (token, head) = (at / (heads * group), at / group % heads);
-                        let (m, l, o) = &states[head][token * group + at % group][part];
-                        all.extend_from_slice(o);
-                        let log = (f64::from(*m) * std::f64::consts::LN_2) as f32;
-                        sums.push(if *l == 0.0 { NO_KEY } else { log });
-                    }
+                let number = parts as usize * rows * heads;
+                for (part, at) in (0..number).map(|at| (at / (rows * heads), at % (rows * heads))) {
+                    let (token, head) = (at / (heads * group), at / group % heads);
+                    let (m, l, o) = &states[head][token * group + at % group][part];
+                    all.extend_from_slice(o);
+                    let log = (f64::from(*m) * std::f64::consts::LN_2) as f32;
+                    sums.push(if *l == 0.0 { NO_KEY } else { log });
                 }
                 tensors.push(Tensor::input(GIVEN_O, stored(&all, Activation::F32)));
                 tensors.push(Tensor::input(GIVEN_LSE, stored(&sums, Activation::F32)));

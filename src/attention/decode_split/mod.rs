@@ -36,6 +36,8 @@
 //! [`Traffic`] is the rows read, with their parameters, and `q` and `o`.
 
 mod shader;
+#[cfg(test)]
+mod tests;
 
 pub(in crate::attention) use shader::output_parts;
 
