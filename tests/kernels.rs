@@ -1,9 +1,10 @@
 //! Every kernel x variant x device x case, against the scalar reference.
 //!
 //! Devices are all adapters found, each with its own features and limits, masked to WebGPU's
-//! baseline (a quarter of the cases where a CPU plays the GPU), and without bounds checks in the shaders
-//! (a sixth there); a second adapter that is a CPU runs half of the cases. `FEWBYTES_REQUIRE_ADAPTERS` lists, by commas,
-//! words that must each occur in some adapter's description: CI names the software adapters there.
+//! baseline (an eighth of the cases where a CPU plays the GPU), and without bounds checks in the shaders
+//! (a twelfth there); a second adapter that is a CPU runs a third of the cases.
+//! `FEWBYTES_REQUIRE_ADAPTERS` lists, by commas, words that must each occur in some adapter's
+//! description: CI names the software adapters there.
 #![allow(unsafe_code)]
 
 use fewbytes::proof::{Case, cases};
@@ -114,11 +115,11 @@ fn main() {
                     let device = format!("{} {label}", adapter.get_info().name);
                     // Masked, the baseline's texts come once more, and unchecked all of them: where a
                     // CPU compiles and runs them, some of the cases have to do, and on a second
-                    // such adapter half of them.
+                    // such adapter a third of them.
                     let each = match mode {
-                        Mode::Masked if cpu => 4,
-                        Mode::Unchecked if cpu => 6,
-                        _ if cpu && software > 1 => 2,
+                        Mode::Masked if cpu => 8,
+                        Mode::Unchecked if cpu => 12,
+                        _ if cpu && software > 1 => 3,
                         _ => 1,
                     };
                     of_adapter.extend(trials_on(&Arc::new(ctx), &device, &table, each));
