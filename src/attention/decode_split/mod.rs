@@ -16,7 +16,7 @@
 //! | 3 | values | the same |
 //! | 4 | key_params | `[rows]`, u32; of int8 and int4 only |
 //! | 5 | value_params | the same |
-//! | 6 | schedule | u32: [`Schedule`](super::Schedule) |
+//! | 6 | schedule | u32: [`Schedule`] |
 //! | 7 | o | `[q_len, H G, D]`, f32, or f16 in pairs; heads written directly only |
 //! | 8 | states | f32, `[slots, R, D + 4]`: `o [D], m, l, 0, 0`; then `[H, R, 4]`: `m, l, 0, 0` of heads written directly, where `lse` is asked for |
 //!
