@@ -64,6 +64,11 @@ impl Memory {
     }
 }
 
+/// Whether host and device have one memory, so that there is no link to hide anything behind.
+pub(crate) fn shares_memory(info: &wgpu::AdapterInfo) -> bool {
+    matches!(info.device_type, wgpu::DeviceType::IntegratedGpu | wgpu::DeviceType::Cpu)
+}
+
 impl Context {
     /// The memory that a tensor with this placement is put into.
     ///
@@ -75,14 +80,7 @@ impl Context {
         match placement {
             Placement::Device => Ok(Memory::Device),
             Placement::Host | Placement::HostOrDevice if able => Ok(Memory::Host),
-            Placement::HostOrDevice => {
-                log::warn!(
-                    "{}: no MAPPABLE_PRIMARY_BUFFERS, so what should be in host memory is in the \
-                     device's",
-                    self.describe()
-                );
-                Ok(Memory::Device)
-            }
+            Placement::HostOrDevice => Ok(Memory::Device),
             Placement::Host => Err(Error::unsupported(
                 "a tensor in host memory",
                 "the device has no MAPPABLE_PRIMARY_BUFFERS; Placement::HostOrDevice puts it into \
@@ -99,11 +97,19 @@ impl Context {
     /// memory.
     pub fn alloc_in<T: Scalar>(&self, len: usize, placement: Placement) -> Result<View> {
         let memory = self.placed(placement)?;
+        if placement == Placement::HostOrDevice && memory == Memory::Device {
+            log::warn!(
+                "{}: no MAPPABLE_PRIMARY_BUFFERS, so {len} elements are in the device's memory \
+                 instead of the host's",
+                self.describe()
+            );
+        }
         self.alloc_with::<T>(len, memory.usages(), &format!("of {} memory", memory.name()))
     }
 
     /// A new buffer with these elements, in the memory that [`Context::placed`] tells. Writes and
-    /// submits slices of 64 MiB, so that wgpu holds no second copy of large tensors.
+    /// submits slices of 64 MiB, and waits for each outside browsers, so that wgpu holds no second copy
+    /// of large tensors.
     ///
     /// # Errors
     /// As [`Context::alloc_in`].
@@ -115,6 +121,9 @@ impl Context {
             self.write(&view.slice(first..first + slice.len())?, slice)?;
             if elements.len() > each {
                 self.guarded().scoped("a slice of a tensor", |_| self.queue().submit([]))?;
+                // Or slices that are not there yet would pile up.
+                #[cfg(not(target_arch = "wasm32"))]
+                self.wait()?;
             }
         }
         Ok(view)

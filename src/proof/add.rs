@@ -15,15 +15,23 @@ pub(super) struct AddCase {
     /// The largest magnitude of a number.
     magnitude: f32,
     workgroup: Option<u32>,
+    /// Infinities and NaN among the numbers.
+    special: bool,
 }
 
 pub(super) fn cases() -> Vec<AddCase> {
     let mut all = Vec::new();
     for activation in [Activation::F32, Activation::F16] {
-        let new = |len| AddCase { spec: Add { len, activation }, magnitude: 1.0, workgroup: None };
+        let new = |len| AddCase {
+            spec: Add { len, activation },
+            magnitude: 1.0,
+            workgroup: None,
+            special: false,
+        };
         all.extend([1, 2, 63, 64, 65, 127, 129, 28_673].map(new));
         // Sums beyond the range of f16 become infinite.
         all.push(AddCase { magnitude: 60_000.0, ..new(333) });
+        all.push(AddCase { special: true, ..new(101) });
         // More workgroups than one dimension holds.
         let len = 2_100_001 * if activation == Activation::F16 { 2 } else { 1 };
         all.push(AddCase { workgroup: Some(32), ..new(len) });
@@ -38,7 +46,11 @@ impl Case for AddCase {
 
     fn name(&self) -> String {
         let Add { len, activation } = self.spec;
-        let large = if self.magnitude > 1.0 { " large" } else { "" };
+        let large = match (self.magnitude > 1.0, self.special) {
+            (true, _) => " large",
+            (false, true) => " infinities and NaN",
+            _ => "",
+        };
         format!("{len} {}{large}", activation.name())
     }
 
@@ -55,6 +67,13 @@ impl Case for AddCase {
             Activation::F16 => f16::from_f32(v).to_f32(),
         };
         let a: Vec<f32> = (0..len).map(|_| round(draw())).collect();
+        let special = |at: usize, v: f32| match at % 7 {
+            2 if self.special => f32::INFINITY,
+            3 if self.special => f32::NEG_INFINITY,
+            5 if self.special => f32::NAN,
+            _ => v,
+        };
+        let a: Vec<f32> = a.into_iter().enumerate().map(|(at, v)| special(at, v)).collect();
         let b: Vec<f32> = (0..len).map(|_| draw()).collect();
         let sums = reference(&self.spec, &a, &b)?;
         // One rounding to f32, one to f16 afterwards.

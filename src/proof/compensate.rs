@@ -67,8 +67,8 @@ pub(super) fn cases() -> Vec<CompensateCase> {
             for rows in [1, 2, line - 1, line, line + 1, 3 * line + 5] {
                 all.push(CompensateCase { rows, ..default });
             }
-            // Every remainder of the four loads and of the eight teams.
-            for k_chunk in [1, 8, 9, 31, 32, 33, 64] {
+            // Ends of the eight loads of the eight teams, and a second round of them.
+            for k_chunk in [1, 8, 9, 33, 57, 64, 65, 127] {
                 all.push(CompensateCase { cols: 1024, k_chunk, ..default });
             }
             let other = if activation == F16 { F32 } else { F16 };

@@ -190,7 +190,6 @@ fn overlap(measured: &Measured) -> Option<f64> {
     let distance = |ns: &f64| (ns - base).abs();
     let times = measured.alone_ns.iter().enumerate();
     let (at, alone) = times.min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)))?;
-    let both = measured.times.curves.iter().filter_map(|curve| curve.ns.get(at));
-    let both = both.copied().min_by(f64::total_cmp)?;
+    let both = *measured.times.curves.get(measured.alone_curve)?.ns.get(at)?;
     Some((alone + base - both) / alone.min(base))
 }

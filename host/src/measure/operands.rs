@@ -113,18 +113,7 @@ impl Operands {
     /// # Errors
     /// As [`Plan::bind`] and [`Context::alloc`].
     pub fn rotation(&self, ctx: &Context, plan: &Plan) -> Result<Vec<Bound>> {
-        let bytes = usize::try_from(plan.scratch_bytes()).unwrap_or(usize::MAX);
-        let lend = || if bytes > 0 { ctx.alloc::<u8>(bytes).map(Some) } else { Ok(None) };
-        let shared = match self.order {
-            Order::Chain => lend()?,
-            Order::Independent => None,
-        };
-        let bind = |at: usize| match self.order {
-            Order::Chain => self.bind(plan, at, &[], shared.as_ref()),
-            // Scratch memory is written too, so one for all would keep them apart.
-            Order::Independent => self.bind(plan, at, &[], lend()?.as_ref()),
-        };
-        (0..self.len).map(bind).collect()
+        self.rotation_with(ctx, plan, &[])
     }
 
     /// As [`Operands::rotation`], with tensors of the caller's for some bindings of one piece, the same
@@ -139,8 +128,17 @@ impl Operands {
         others: &[(u32, View)],
     ) -> Result<Vec<Bound>> {
         let bytes = usize::try_from(plan.scratch_bytes()).unwrap_or(usize::MAX);
-        let scratch = if bytes > 0 { Some(ctx.alloc::<u8>(bytes)?) } else { None };
-        (0..self.len).map(|at| self.bind(plan, at, others, scratch.as_ref())).collect()
+        let lend = || if bytes > 0 { ctx.alloc::<u8>(bytes).map(Some) } else { Ok(None) };
+        let shared = match self.order {
+            Order::Chain => lend()?,
+            Order::Independent => None,
+        };
+        let bind = |at: usize| match self.order {
+            Order::Chain => self.bind(plan, at, others, shared.as_ref()),
+            // Scratch memory is written too, so one for all would keep them apart.
+            Order::Independent => self.bind(plan, at, others, lend()?.as_ref()),
+        };
+        (0..self.len).map(bind).collect()
     }
 
     /// Bounds of a rotation.

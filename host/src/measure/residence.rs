@@ -64,8 +64,8 @@ impl Place {
 }
 
 /// Streams a buffer of [`Placement::Host`] that is made for it and tells where such buffers lie on
-/// this device. Takes about a second, and twice 256 MiB meanwhile (twice 16 MiB where the adapter is
-/// a CPU, where it says little).
+/// this device. Takes about a second, and three times 256 MiB meanwhile, two of them on the host
+/// (16 MiB where the adapter is a CPU, where it says little).
 ///
 /// # Errors
 /// [`Error::Unsupported`] where the device has no such buffers, [`Error::OutOfMemory`], and as

@@ -29,6 +29,7 @@
 //! ```
 
 use super::{ResidualWeights, add, compensate, select_channels};
+use crate::placement::shares_memory;
 use crate::{Bound, Context, Memory, View};
 use fewbytes::launch::Traffic;
 use fewbytes::linear::compensate::Structure;
@@ -50,7 +51,7 @@ pub struct Options {
     /// Whether they are ranked by `|x_i| norm_i`; the residual has to have norms then.
     pub weighted: bool,
     /// How product and compensation run; `None` for what suits the residual's memory: beside each
-    /// other where that is the host's, otherwise one after the other.
+    /// other where that is the host's behind a link, otherwise one after the other.
     pub structure: Option<Structure>,
     /// Choices of the compensation that change speed only: `rows` decides its workgroups.
     pub knobs: Knobs,
@@ -84,7 +85,7 @@ pub struct Plan {
 pub struct Partials {
     /// The product, `[batch, y_stride]`.
     pub product: View,
-    /// What the compensation adds to it, as many elements of f32.
+    /// What the compensation adds to it, as many elements of f32; none where it is added in place.
     pub compensation: View,
     /// The selected channels, `[batch, k]`.
     list: View,
@@ -104,8 +105,8 @@ pub fn plan(
 ) -> Result<Plan> {
     let Options { batch, activation, method, weighted, .. } = options;
     let structure = options.structure.unwrap_or(match residual.memory() {
-        Memory::Host => Structure::Beside,
-        Memory::Device => Structure::After,
+        Memory::Host if !shares_memory(ctx.info()) => Structure::Beside,
+        _ => Structure::After,
     });
     if weighted && residual.norms().is_empty() {
         return Err(Error::shape("norms of the residual", "given", "none"));
@@ -169,10 +170,11 @@ impl Plan {
             Activation::F32 => ctx.alloc::<f32>(len),
             Activation::F16 => ctx.alloc::<half::f16>(len),
         };
+        let listed = self.structure != Structure::Beside;
         Ok(Partials {
             product: product?,
-            compensation: ctx.alloc::<f32>(len)?,
-            list: ctx.alloc::<u32>(self.select.spec().list_len())?,
+            compensation: ctx.alloc::<f32>(if self.structure.apart() { len } else { 0 })?,
+            list: ctx.alloc::<u32>(if listed { self.select.spec().list_len() } else { 0 })?,
         })
     }
 

@@ -97,7 +97,23 @@ impl Plan {
         x: &View,
         y: &View,
     ) -> Result<crate::Bound> {
-        self.width(bits)?.bind(&self.args(weights, x, y)?, None)
+        self.bind_width_with(bits, weights, x, y, None)
+    }
+
+    /// As [`Plan::bind_width`], with scratch memory for products that want some. Two products that share
+    /// it wait for each other.
+    ///
+    /// # Errors
+    /// As [`Plan::bind_width`].
+    pub fn bind_width_with(
+        &self,
+        bits: u8,
+        weights: &BitplaneWeights,
+        x: &View,
+        y: &View,
+        scratch: Option<&View>,
+    ) -> Result<crate::Bound> {
+        self.width(bits)?.bind(&self.args(weights, x, y)?, scratch)
     }
 
     /// Binds and records `y = W_bits x + bias` in one call.

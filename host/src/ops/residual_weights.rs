@@ -74,10 +74,17 @@ impl ResidualWeights {
     /// [`ResidualLayer::channel_norms`].
     ///
     /// # Errors
-    /// [`Error::Shape`] for another number of them, and as [`Context::upload`].
+    /// [`Error::Shape`] for another number of them, [`Error::Value`] for one that is negative or not
+    /// finite, and as [`Context::upload`].
     pub fn with_norms(self, ctx: &Context, norms: &[f16]) -> Result<Self> {
         if norms.len() != self.layout.cols() {
             return Err(Error::shape("norms of channels", self.layout.cols(), norms.len()));
+        }
+        let wrong = |norm: &f16| !norm.is_finite() || *norm < f16::ZERO;
+        if let Some((col, norm)) = norms.iter().enumerate().find(|(_, norm)| wrong(norm)) {
+            let (what, value) = ("norm of a channel".to_owned(), norm.to_f64());
+            let rule = "must be finite and not negative";
+            return Err(Error::Value { what, row: 0, col, value, rule });
         }
         Ok(Self { norms: Some(ctx.upload(norms)?), ..self })
     }

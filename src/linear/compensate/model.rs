@@ -70,6 +70,11 @@ impl Model {
         efficiency: f64,
         rates: Rates,
     ) -> Result<Self> {
+        for (what, value) in [("bits of the product", base_bits), ("efficiency", efficiency)] {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(Error::range(what, "positive finite numbers", value));
+            }
+        }
         let weights = layout.rows() as f64 * layout.cols() as f64 * base_bits / 8.0;
         // Bytes at GB/s are nanoseconds.
         let base_ns = weights / (efficiency * rates.memory_gb_s);
@@ -222,6 +227,10 @@ mod tests {
             Rates { overhead_ns: -1.0, ..H100 },
         ] {
             assert!(matches!(Model::new(layout(8, 8), 3.0, 1.0, rates), Err(Error::Range { .. })));
+        }
+        for (bits, efficiency) in [(-3.0, -1.0), (3.0, 0.0), (f64::NAN, 1.0)] {
+            let model = Model::new(layout(8, 8), bits, efficiency, H100);
+            assert!(matches!(model, Err(Error::Range { .. })));
         }
         let nothing = Model::measured(layout(8, 8), 0.0, H100);
         assert!(matches!(nothing, Err(Error::Range { .. })));

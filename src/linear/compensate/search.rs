@@ -1,6 +1,8 @@
 //! Spending a slowdown that is allowed, from measured times.
 
 use super::Structure;
+use crate::launch::Knobs;
+use crate::linear::residual::ResidualLayout;
 use crate::linear::select::CHUNK;
 use crate::{Error, Result};
 
@@ -44,6 +46,15 @@ pub struct LayerChoice {
     pub groups: usize,
     /// Nanoseconds that this should take.
     pub ns: f64,
+}
+
+impl LayerChoice {
+    /// The knobs that make as many workgroups of the compensation, for a layer with such a residual.
+    pub fn knobs(&self, residual: &ResidualLayout) -> Knobs {
+        let slice = residual.segments().div_ceil(self.groups.max(1));
+        let rows = u32::try_from(slice * residual.segment_rows()).unwrap_or(u32::MAX);
+        Knobs { rows: Some(rows), ..Knobs::DEFAULT }
+    }
 }
 
 /// What all layers get.

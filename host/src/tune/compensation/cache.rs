@@ -23,7 +23,8 @@ pub struct CompensationEntry {
     pub checks: TunedChecks,
     /// [`fewbytes::Spec::tuning_key`] of the product.
     pub product: String,
-    /// Rows, columns and element of the residual, activations, memory.
+    /// The product's knobs; rows, columns and element of the residual, activations, memory; structures,
+    /// channels and workgroups that were asked for.
     pub residual: String,
     /// The curves; the name is that of the layer that was measured first.
     pub times: LayerTimes,
@@ -47,17 +48,19 @@ impl CompensationEntry {
     fn new(
         ctx: &Context,
         layer: &CompensatedLayer<'_>,
-        memory: Memory,
+        options: &CompensationOptions,
         times: LayerTimes,
     ) -> Result<Self> {
-        let CompensatedLayer { residual, activation, .. } = layer;
+        let CompensatedLayer { residual, activation, knobs, .. } = layer;
+        let memory: Memory = ctx.placed(options.placement)?;
+        let CompensationOptions { structures, k_chunks, most_groups, .. } = options;
         Ok(Self {
             adapter: TunedAdapter::of(ctx.info()),
             driver: TunedDriver::of(ctx.info()),
             checks: TunedChecks::of(ctx.checks()),
             product: layer.product.tuning_key(ctx.caps())?,
             residual: format!(
-                "{}x{} {} {} {}",
+                "{}x{} {} {} {} {structures:?} {k_chunks:?} {most_groups} {knobs:?}",
                 residual.rows(),
                 residual.cols(),
                 residual.element().name(),
@@ -143,8 +146,7 @@ impl CompensationCache {
         options: &CompensationOptions,
         measured: &Measured,
     ) -> Result<()> {
-        let memory = ctx.placed(options.placement)?;
-        let entry = CompensationEntry::new(ctx, layer, memory, measured.times.clone())?;
+        let entry = CompensationEntry::new(ctx, layer, options, measured.times.clone())?;
         self.entries.retain(|old| !old.is_for(&entry));
         self.entries.push(entry);
         Ok(())
@@ -166,7 +168,7 @@ impl CompensationCache {
             k_chunks: Vec::new(),
             curves: Vec::new(),
         };
-        let like = CompensationEntry::new(ctx, layer, ctx.placed(options.placement)?, nothing)?;
+        let like = CompensationEntry::new(ctx, layer, options, nothing)?;
         let found = self.entries.iter().find(|entry| entry.is_for(&like));
         Ok(found.map(|entry| LayerTimes { name: layer.name.to_owned(), ..entry.times.clone() }))
     }

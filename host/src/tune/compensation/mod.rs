@@ -12,6 +12,7 @@ mod rotation;
 pub use cache::{CompensationCache, CompensationEntry};
 
 use crate::measure::{self, Budget as Memory, Order, Probe};
+use crate::placement::shares_memory;
 use crate::{Context, Placement, Result};
 use fewbytes::linear::compensate::{
     Choice, Compensate, Curve, LayerTimes, Structure, estimate, search,
@@ -89,10 +90,12 @@ pub struct Measured {
     pub add_ns: f64,
     /// GB/s at which the buffer is streamed that the residuals lie in.
     pub stream_gb_s: f64,
-    /// Nanoseconds of the compensation alone, for each `k_chunk`, with as many workgroups as the curve
-    /// that takes the most channels has.
+    /// Nanoseconds of the compensation alone, for each `k_chunk`, run as in the curve of this number.
     pub alone_ns: Vec<f64>,
-    /// Bytes in device memory that compensating adds: scales, partial results, list.
+    /// The curve whose compensation was timed alone: the one with the least time at the last `k_chunk`.
+    pub alone_curve: usize,
+    /// Bytes in device memory that compensating adds: scales and partial results; a list, where there is
+    /// one, is 4 bytes a channel taken.
     pub device_bytes: u64,
 }
 
@@ -178,8 +181,10 @@ impl Context {
         };
         let structures = match (options.structures.is_empty(), rotation.memory()) {
             (false, _) => options.structures.as_slice(),
-            (true, crate::Memory::Host) => &[Structure::Beside, Structure::Listed],
-            (true, crate::Memory::Device) => &Structure::ALL,
+            (true, crate::Memory::Host) if !shares_memory(self.info()) => {
+                &[Structure::Beside, Structure::Listed]
+            }
+            (true, _) => &Structure::ALL,
         };
         let mut curves = Vec::new();
         for &structure in structures {
@@ -198,13 +203,20 @@ impl Context {
             add_ns,
             stream_gb_s,
             alone_ns: Vec::new(),
+            alone_curve: 0,
             device_bytes: rotation.device_bytes(),
         };
+        let last = |at: &usize| {
+            let curve = measured.times.curves.get(*at);
+            curve.and_then(|curve| curve.ns.last()).copied().unwrap_or(f64::INFINITY)
+        };
+        let curves = 0..measured.times.curves.len();
+        measured.alone_curve = curves.min_by(|a, b| last(a).total_cmp(&last(b))).unwrap_or(0);
         measured.alone_ns = self.alone(layer, options, &rotation, &measured, &time)?;
         Ok(measured)
     }
 
-    /// Times of the compensation alone, as the curve runs it whose last point is the best.
+    /// Times of the compensation alone, as [`Measured::alone_curve`] runs it.
     fn alone(
         &self,
         layer: &CompensatedLayer<'_>,
@@ -213,9 +225,7 @@ impl Context {
         measured: &Measured,
         time: &dyn Fn(&[crate::Bound]) -> Result<f64>,
     ) -> Result<Vec<f64>> {
-        let last = |curve: &Curve| curve.ns.last().copied().unwrap_or(f64::INFINITY);
-        let curves = measured.times.curves.iter();
-        let best = curves.min_by(|a, b| last(a).total_cmp(&last(b)));
+        let best = measured.times.curves.get(measured.alone_curve);
         let Some(best) = best else { return Ok(Vec::new()) };
         let all = groups(layer, options, self)?;
         let knobs = all.into_iter().find(|(groups, _)| *groups == best.groups);
@@ -278,8 +288,11 @@ fn groups(
     for knobs in spec.candidates(ctx.caps()) {
         let launches = spec.launches(ctx.caps(), &knobs)?;
         let groups = launches.first().map_or(0, |l| l.grid().iter().map(|n| *n as usize).product());
-        if groups <= options.most_groups {
-            all.push((groups, knobs));
+        if groups <= options.most_groups && groups > 0 {
+            // Said outright, since structures have defaults of their own.
+            let slice = residual.segments().div_ceil(groups) * residual.segment_rows();
+            let rows = Some(u32::try_from(slice).unwrap_or(u32::MAX));
+            all.push((groups, Knobs { rows, ..knobs }));
         }
     }
     all.sort_by_key(|(groups, _)| std::cmp::Reverse(*groups));

@@ -115,9 +115,9 @@ impl Rotation {
         measure::stream(ctx, &self.words.slice(0..usize::try_from(len).unwrap_or(0))?)
     }
 
-    /// Scales, partial results and the list of one layer.
+    /// Scales and partial results of one layer.
     pub(super) fn device_bytes(&self) -> u64 {
-        let of = |set: &Set| set.product.bytes() + set.compensation.bytes() + set.list.bytes();
+        let of = |set: &Set| set.product.bytes() + set.compensation.bytes();
         let residual = self.residuals.first().map_or(0, ResidualWeights::device_bytes);
         residual + self.sets.first().map_or(0, of)
     }
