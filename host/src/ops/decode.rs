@@ -5,9 +5,10 @@
 //! schedule that was not brought up to date.
 //!
 //! ```no_run
+//! use fewbytes::Knobs;
 //! use fewbytes::attention::{CacheShape, DecodeQueries, KvCache, KvElement, Layout, Planner, Schedule};
 //! use fewbytes_wgpu::ops::decode::{self, DecodePlan, Rows};
-//! use fewbytes_wgpu::{Context, Knobs, Result};
+//! use fewbytes_wgpu::{Context, Result};
 //!
 //! fn step(ctx: &Context, cache: &KvCache, q: &[f32]) -> Result<Vec<f32>> {
 //!     let (keys, values) = (ctx.upload(cache.keys().words())?, ctx.upload(cache.values().words())?);
