@@ -9,7 +9,7 @@ use fewbytes::attention::{
     CacheShape, Decode, DecodeQueries, DecodeSplit, KvElement, Layout, Places, Planner, Schedule,
     decode,
 };
-use fewbytes::linear::Activation;
+use fewbytes::linear::{Activation, Arithmetic};
 use fewbytes::stream::StreamRead;
 use fewbytes::{Knobs, Launch, Spec as _};
 use fewbytes_wgpu::measure::{self, Budget, Operands, Options, Order, Probe};
@@ -93,6 +93,14 @@ pub(crate) fn run(cli: &Cli, chosen: &[wgpu::Adapter]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What rows are, and what dot products are made in where that is not f32.
+fn label(element: KvElement, arithmetic: Arithmetic) -> &'static str {
+    match arithmetic {
+        Arithmetic::F32 => element.name(),
+        Arithmetic::F16 => "f16-products",
+    }
+}
+
 fn timing(quick: bool) -> Options {
     Options {
         min_pass: Duration::from_millis(2),
@@ -111,13 +119,27 @@ fn measured(ctx: &Context, cli: &Cli, device: String) -> Result<Found> {
     let stream_gb_s = stream(ctx, software)?;
     let mut lines = Vec::new();
     for (kv_heads, group, head_dim) in SHAPES {
-        for element in [KvElement::F16, KvElement::Int8] {
-            let name = format!("{kv_heads}x{group}x{head_dim} {}", element.name());
+        for (element, arithmetic) in [
+            (KvElement::F16, Arithmetic::F32),
+            (KvElement::F16, Arithmetic::F16),
+            (KvElement::Int8, Arithmetic::F32),
+        ] {
+            if arithmetic == Arithmetic::F16 && !(ctx.caps().f16 && ctx.caps().subgroups) {
+                continue;
+            }
+            let name = format!("{kv_heads}x{group}x{head_dim} {}", label(element, arithmetic));
             if !cli.filter.iter().all(|part| name.contains(part.as_str())) {
                 continue;
             }
-            let point =
-                Point { ctx, kv_heads, group, head_dim, element, options: timing(cli.quick) };
+            let point = Point {
+                ctx,
+                kv_heads,
+                group,
+                head_dim,
+                element,
+                arithmetic,
+                options: timing(cli.quick),
+            };
             lines.extend(point.lines(cli.quick || software, software, stream_gb_s)?);
         }
     }
@@ -174,6 +196,7 @@ struct Point<'a> {
     group: usize,
     head_dim: usize,
     element: KvElement,
+    arithmetic: Arithmetic,
     options: Options,
 }
 
@@ -235,6 +258,7 @@ impl Point<'_> {
         let queries = DecodeQueries {
             input: Activation::F16,
             output: Activation::F16,
+            arithmetic: self.arithmetic,
             ..DecodeQueries::new(&shape, self.group)
         };
         let split = DecodeSplit::new(queries, &layout, &schedule)?;
@@ -251,7 +275,7 @@ impl Point<'_> {
             kv_heads: self.kv_heads,
             group: self.group,
             head_dim: self.head_dim,
-            element: self.element.name(),
+            element: label(self.element, self.arithmetic),
             context,
             ratio,
             spread,

@@ -15,22 +15,6 @@ struct Lane {
 const TEAMS: u32 = LANES / ROW_LANES;
 const STRIPES: u32 = TEAMS / BLOCKS;
 
-// A value for each query row of the block, of each of four numbers.
-struct Quad {
-    x: Rows,
-    y: Rows,
-    z: Rows,
-    w: Rows,
-}
-
-// The same of all numbers of a lane.
-struct Sixteen {
-    a: Quad,
-    b: Quad,
-    c: Quad,
-    d: Quad,
-}
-
 struct Seen {
     starts: RowNumbers,
     ends: RowNumbers,
@@ -38,77 +22,9 @@ struct Seen {
 
 var<workgroup> team_tops: array<Rows, TEAMS>;
 var<workgroup> team_sums: array<Rows, TEAMS>;
-var<workgroup> lane_totals: array<Rows, 2u * LANES>;
-
-fn dots_quad(q: Quad, k: vec4<f32>, sum: Rows) -> Rows {
-    return fma(q.w, Rows(k.w), fma(q.z, Rows(k.z), fma(q.y, Rows(k.y), fma(q.x, Rows(k.x), sum))));
-}
-
-fn dots(q: Sixteen, k: Raw, place: u32) -> Rows {
-    let left = dots_quad(q.b, quad_1(k, place), dots_quad(q.a, quad_0(k, place), Rows(0.0)));
-    let right = dots_quad(q.d, quad_3(k, place), dots_quad(q.c, quad_2(k, place), Rows(0.0)));
-    return left + right;
-}
-
-fn add_quad(o: Quad, weight: Rows, v: vec4<f32>) -> Quad {
-    return Quad(
-        fma(weight, Rows(v.x), o.x),
-        fma(weight, Rows(v.y), o.y),
-        fma(weight, Rows(v.z), o.z),
-        fma(weight, Rows(v.w), o.w),
-    );
-}
-
-fn add_weighted(o: Sixteen, weight: Rows, v: Raw, place: u32) -> Sixteen {
-    return Sixteen(
-        add_quad(o.a, weight, quad_0(v, place)),
-        add_quad(o.b, weight, quad_1(v, place)),
-        add_quad(o.c, weight, quad_2(v, place)),
-        add_quad(o.d, weight, quad_3(v, place)),
-    );
-}
-
-fn scaled_quad(o: Quad, by: Rows, plus: Rows) -> Quad {
-    return Quad(fma(o.x, by, plus), fma(o.y, by, plus), fma(o.z, by, plus), fma(o.w, by, plus));
-}
-
-fn scaled(o: Sixteen, by: Rows, plus: Rows) -> Sixteen {
-    return Sixteen(
-        scaled_quad(o.a, by, plus),
-        scaled_quad(o.b, by, plus),
-        scaled_quad(o.c, by, plus),
-        scaled_quad(o.d, by, plus),
-    );
-}
-
-// Four numbers of the queries; those past the end and rows that fill a block up are zeros.
-fn load_query_quad(segment: Segment, first_row: u32, quad: u32) -> Quad {
-    var q: Quad;
-    for (var r = 0u; r < BLOCK; r += 1u) {
-        if first_row + r < ROWS && quad < HEAD_QUADS {
-            let numbers = q_quad(query_row(segment.head, first_row + r) * HEAD_QUADS + quad);
-            let own = is_row(r);
-            q.x = select(q.x, Rows(numbers.x), own);
-            q.y = select(q.y, Rows(numbers.y), own);
-            q.z = select(q.z, Rows(numbers.z), own);
-            q.w = select(q.w, Rows(numbers.w), own);
-        }
-    }
-    return q;
-}
-
-fn load_queries(segment: Segment, first_row: u32, place: u32) -> Sixteen {
-    return Sixteen(
-        load_query_quad(segment, first_row, lane_quad(place, 0u)),
-        load_query_quad(segment, first_row, lane_quad(place, 1u)),
-        load_query_quad(segment, first_row, lane_quad(place, 2u)),
-        load_query_quad(segment, first_row, lane_quad(place, 3u)),
-    );
-}
-
-fn quad_sum(q: Quad) -> Rows {
-    return (q.x + q.y) + (q.z + q.w);
-}
+var<workgroup> block_sums: array<Rows, BLOCKS>;
+// A quad of every lane's totals: [BLOCK, LANES].
+var<workgroup> lane_totals: array<vec4<f32>, BLOCK * LANES>;
 
 fn load_seen(segment: Segment, first_row: u32) -> Seen {
     var all: Seen;
@@ -133,7 +49,7 @@ fn attend(segment: Segment, lane: Lane) {
     let first_row = team % BLOCKS * BLOCK;
     let stripe = team / BLOCKS;
     let q = load_queries(segment, first_row, place);
-    var q_sum = quad_sum(q.a) + quad_sum(q.b) + quad_sum(q.c) + quad_sum(q.d);
+    var q_sum = query_sum(q);
     for (var bit = 1u; bit < ROW_LANES; bit *= 2u) {
         q_sum += subgroupShuffleXor(q_sum, bit);
     }
@@ -221,68 +137,46 @@ fn attend(segment: Segment, lane: Lane) {
     }
     let last_shrink = exp2(top - highest);
     o = scaled(o, last_shrink, zero * last_shrink);
-    for (var at = 0u; at < 4u; at += 1u) {
-        let quad = lane_quad(place, at);
-        let own = sixteenth(o, at);
-        let low = stripes_summed(own.x, own.y, flat);
-        let high = stripes_summed(own.z, own.w, flat);
-        if stripe == 0u && quad < HEAD_QUADS {
-            for (var r = 0u; r < BLOCK; r += 1u) {
-                let value = vec4<f32>(
-                    row_value(low.first, r),
-                    row_value(low.second, r),
-                    row_value(high.first, r),
-                    row_value(high.second, r),
-                );
-                if first_row + r < ROWS {
-                    store_quad(segment, first_row + r, quad, value, row_value(whole, r));
-                }
-            }
-        }
-    }
     if stripe == 0u && place == 0u {
+        block_sums[team] = whole;
         for (var r = 0u; r < BLOCK; r += 1u) {
             if first_row + r < ROWS {
                 store_sum(segment, first_row + r, row_value(highest, r), row_value(whole, r));
             }
         }
     }
+    store_totals(segment, o, flat);
 }
 
-fn sixteenth(o: Sixteen, at: u32) -> Quad {
-    switch at {
-        case 0u: {
-            return o.a;
+// Adds up what the stripes have, quad after quad, and stores it: every lane all stripes of one quad of
+// one query row. Before it block_sums have been written.
+fn store_totals(segment: Segment, o: Sixteen, flat: u32) {
+    const COLUMNS: u32 = BLOCKS * ROW_LANES;
+    for (var at = 0u; at < 4u; at += 1u) {
+        let own = sixteenth(o, at);
+        for (var r = 0u; r < BLOCK; r += 1u) {
+            lane_totals[r * LANES + flat] = vec4<f32>(
+                row_value(own.x, r),
+                row_value(own.y, r),
+                row_value(own.z, r),
+                row_value(own.w, r),
+            );
         }
-        case 1u: {
-            return o.b;
+        workgroupBarrier();
+        for (var task = flat; task < BLOCK * COLUMNS; task += LANES) {
+            let r = task / COLUMNS;
+            let column = task % COLUMNS;
+            let block = column / ROW_LANES;
+            let row = block * BLOCK + r;
+            let quad = lane_quad(column % ROW_LANES, at);
+            var total = vec4<f32>(0.0);
+            for (var lane = column; lane < LANES; lane += COLUMNS) {
+                total += lane_totals[r * LANES + lane];
+            }
+            if row < ROWS && quad < HEAD_QUADS {
+                store_quad(segment, row, quad, total, row_value(block_sums[block], r));
+            }
         }
-        case 2u: {
-            return o.c;
-        }
-        default: {
-            return o.d;
-        }
+        workgroupBarrier();
     }
-}
-
-struct Pair {
-    first: Rows,
-    second: Rows,
-}
-
-// The sums of all stripes, for the lanes of the first.
-fn stripes_summed(first: Rows, second: Rows, flat: u32) -> Pair {
-    lane_totals[flat] = first;
-    lane_totals[LANES + flat] = second;
-    workgroupBarrier();
-    var total: Pair;
-    if flat < BLOCKS * ROW_LANES {
-        for (var at = flat; at < LANES; at += BLOCKS * ROW_LANES) {
-            total.first += lane_totals[at];
-            total.second += lane_totals[LANES + at];
-        }
-    }
-    workgroupBarrier();
-    return total;
 }

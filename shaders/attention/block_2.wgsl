@@ -13,3 +13,8 @@ fn is_row(row: u32) -> RowTests {
 fn row_value(rows: Rows, row: u32) -> f32 {
     return rows[row];
 }
+
+// The block's of four values.
+fn block_of(numbers: vec4<f32>) -> Rows {
+    return numbers.xy;
+}

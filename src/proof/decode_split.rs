@@ -12,7 +12,7 @@ use crate::attention::{
     Schedule,
 };
 use crate::launch::{Caps, Knobs, Reduce, Spec as _};
-use crate::linear::Activation;
+use crate::linear::{Activation, Arithmetic};
 use rand_chacha::ChaCha8Rng;
 
 /// Where rows lie.
@@ -57,6 +57,7 @@ pub(super) struct SplitCase {
     window: Option<u32>,
     lse: bool,
     content: Content,
+    arithmetic: Arithmetic,
 }
 
 const DEFAULT: SplitCase = SplitCase {
@@ -74,6 +75,7 @@ const DEFAULT: SplitCase = SplitCase {
     window: None,
     lse: true,
     content: Content::Random,
+    arithmetic: Arithmetic::F32,
 };
 
 pub(super) fn cases() -> Vec<SplitCase> {
@@ -133,6 +135,12 @@ pub(super) fn cases() -> Vec<SplitCase> {
     for (window, q_len) in [(1, 1), (40, 1), (40, 3), (100, 4), (100_000, 2)] {
         all.push(SplitCase { window: Some(window), queries: [2, q_len], ..DEFAULT });
     }
+    for (at, dim) in crate::attention::HEAD_DIMS.into_iter().enumerate() {
+        let half = SplitCase { dim, input: F16, arithmetic: Arithmetic::F16, ..DEFAULT };
+        let (place, queries) = (places[at % 4], groups[at]);
+        all.push(SplitCase { place, queries, ..half });
+        all.push(SplitCase { queries: [7, 2], content: [Equal, Dominant][at % 2], ..half });
+    }
     let long = SplitCase { kept: &[100_001], queries: [1, 1], workgroups: 9, ..DEFAULT };
     all.push(long);
     all.push(SplitCase { content: Dominant, element: KvElement::Int8, ..long });
@@ -151,7 +159,8 @@ impl SplitCase {
             _ => (self.dim as f32).sqrt().recip(),
         };
         let Self { softcap, input, output, lse, .. } = *self;
-        DecodeQueries { group, q_len, scale, softcap, input, output, lse }
+        let arithmetic = self.arithmetic;
+        DecodeQueries { group, q_len, scale, softcap, input, output, lse, arithmetic }
     }
 
     /// Keys, or values, of one row.
@@ -187,7 +196,9 @@ impl SplitCase {
         };
         let rows = self.logits_of().lse_len(shape.kv_heads());
         let row = |at: usize| -> Vec<f32> {
-            let mut q: Vec<f32> = (0..self.dim).map(|_| 3.0 * uniform(rng)).collect();
+            // Roundings to f16 grow with the logits, and so does what a case can tell.
+            let size = if self.arithmetic == Arithmetic::F16 { 1.0 } else { 3.0 };
+            let mut q: Vec<f32> = (0..self.dim).map(|_| size * uniform(rng)).collect();
             let sign = if at.is_multiple_of(2) { 1.0 } else { -1.0 };
             match self.content {
                 Content::Steps => q[0] = sign * 2500.0,
@@ -284,6 +295,9 @@ impl Case for SplitCase {
         if !self.lse {
             name += " no lse";
         }
+        if self.arithmetic == Arithmetic::F16 {
+            name += " f16-products";
+        }
         if self.content != Content::Random {
             name += &format!(" {:?}", self.content);
         }
@@ -291,12 +305,17 @@ impl Case for SplitCase {
     }
 
     fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
-        let mut all = vec![("baseline", Knobs::baseline())];
         let lanes = (self.dim as u32).div_ceil(16).next_power_of_two();
-        if caps.subgroups && caps.subgroup_min >= lanes && caps.subgroup_max <= 128 {
-            all.push(("subgroup", Knobs { reduce: Some(Reduce::Subgroup), ..Knobs::DEFAULT }));
+        let able = caps.subgroups && caps.subgroup_min >= lanes && caps.subgroup_max <= 128;
+        let subgroup = Knobs { reduce: Some(Reduce::Subgroup), ..Knobs::DEFAULT };
+        match (self.arithmetic, able) {
+            (Arithmetic::F32, true) => {
+                vec![("baseline", Knobs::baseline()), ("subgroup", subgroup)]
+            }
+            (Arithmetic::F32, false) => vec![("baseline", Knobs::baseline())],
+            (Arithmetic::F16, true) if caps.f16 => vec![("half", subgroup)],
+            (Arithmetic::F16, _) => Vec::new(),
         }
-        all
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
@@ -345,14 +364,14 @@ impl Case for SplitCase {
             }
         }
         let (o, lse) = self.tolerances(&cache, &queries, &found.o, &found.lse)?;
-        let f16 = self.output == Activation::F16;
-        let relative = if f16 { 1e-3 } else { 5e-5 };
+        let half = self.arithmetic == Arithmetic::F16;
+        let relative = if half || self.output == Activation::F16 { 1e-3 } else { 5e-5 };
         let expected =
             Expected::Close { element: self.output, values: found.o, tolerance: o, relative };
         let mut outputs = vec![Output { binding: O, expected }];
         if self.lse {
             tensors.push(Tensor::output(LSE, 4 * found.lse.len()));
-            let (element, relative) = (Activation::F32, 1e-5);
+            let (element, relative) = (Activation::F32, if half { 1e-3 } else { 1e-5 });
             let expected = Expected::Close { element, values: found.lse, tolerance: lse, relative };
             outputs.push(Output { binding: LSE, expected });
         }
@@ -380,12 +399,6 @@ impl SplitCase {
                 if row % queries.query_heads / group != head {
                     continue;
                 }
-                for at in row * dim..(row + 1) * dim {
-                    of_o[at] = share * largest;
-                    if self.output == Activation::F16 {
-                        of_o[at] += ((o[at].abs() + of_o[at]) / 2048.0).max(f64::powi(2.0, -25));
-                    }
-                }
                 let q = &queries.q[row * dim..(row + 1) * dim];
                 let condition = |k: &[f32]| {
                     let products = q.iter().zip(k).map(|(q, k)| f64::from((q * k).abs()));
@@ -395,6 +408,19 @@ impl SplitCase {
                 // Products and their sum, a logarithm of what adds up to less than 2^17 weights.
                 let unit = f64::from(f32::EPSILON);
                 of_lse[row] = gamma(dim + 8) * condition + unit * (8.0 * lse[row].abs() + 64.0);
+                let mut share = share;
+                if self.arithmetic == Arithmetic::F16 {
+                    // A product and sums of two to four: four roundings at most, of less than all of it.
+                    let off = 4.0 * condition / 2048.0;
+                    of_lse[row] += off;
+                    share += (2.0 * off).exp_m1();
+                }
+                for at in row * dim..(row + 1) * dim {
+                    of_o[at] = share * largest;
+                    if self.output == Activation::F16 {
+                        of_o[at] += ((o[at].abs() + of_o[at]) / 2048.0).max(f64::powi(2.0, -25));
+                    }
+                }
             }
         }
         Ok((of_o, of_lse))

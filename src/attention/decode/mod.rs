@@ -6,7 +6,7 @@ pub use schedule::{Schedule, ScheduleShape};
 
 use super::CacheShape;
 use crate::launch::{Caps, Needs, Operand};
-use crate::linear::Activation;
+use crate::linear::{Activation, Arithmetic};
 use crate::{Error, Result};
 
 /// Number of the queries' binding; of given parts, that of their outputs.
@@ -66,6 +66,9 @@ pub struct DecodeQueries {
     pub output: Activation,
     /// Whether `lse` is written besides.
     pub lse: bool,
+    /// In what dot products are computed. [`Arithmetic::F16`] rounds queries to f16 and takes caches of
+    /// f16: see [`decode_split`](super::decode_split#arithmetic).
+    pub arithmetic: Arithmetic,
 }
 
 impl DecodeQueries {
@@ -73,8 +76,8 @@ impl DecodeQueries {
     pub fn new(shape: &CacheShape, group: usize) -> Self {
         // 16 at most; and the dimension is 256 at most.
         let scale = (shape.head_dim() as f32).sqrt().recip();
-        let f32 = Activation::F32;
-        Self { group, q_len: 1, scale, softcap: None, input: f32, output: f32, lse: false }
+        let (input, output, arithmetic) = (Activation::F32, Activation::F32, Arithmetic::F32);
+        Self { group, q_len: 1, scale, softcap: None, input, output, lse: false, arithmetic }
     }
 
     /// Query rows of a KV head.

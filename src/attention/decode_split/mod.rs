@@ -29,9 +29,16 @@
 //! |---|---|---|
 //! | `baseline` | 128 lanes; tiles of 128 keys through workgroup memory | nothing |
 //! | `subgroup` | 128 lanes; a lane has 16 numbers of a row in registers, and the lanes of a row add up by shuffles | subgroups of at least the lanes of a row: 4, 8, 8, 8, 16 for `D` = 64, 80, 96, 128, 256 |
+//! | `half` | as `subgroup`, dot products in f16 | the same, and f16 arithmetic |
 //!
 //! Knobs: `reduce`, of which [`Reduce::Workgroup`] is `baseline` and the others are `subgroup`, the
 //! default where the device has it.
+//!
+//! # Arithmetic
+//! All is f32 but under [`Arithmetic::F16`], which takes caches of f16: there queries are rounded to f16,
+//! and so are their products with keys and the sums of four of those, a relative error of 2^-11 each time;
+//! sums beyond 65,504 are infinite. Weights, values and all other sums stay f32. A device needs
+//! subgroups and f16 arithmetic for it: there is no baseline.
 //!
 //! [`Traffic`] is the rows read, with their parameters, and `q` and `o`.
 
@@ -44,10 +51,11 @@ pub(in crate::attention) use shader::output_parts;
 use super::decode::{
     self, DecodeQueries, KEY_PARAMS, KEYS, MAX_ROWS, O, Q, SCHEDULE, STATES, VALUE_PARAMS, VALUES,
 };
-use super::{CacheShape, DecodeMerge, Layout, Schedule, ScheduleShape};
+use super::{CacheShape, DecodeMerge, KvElement, Layout, Schedule, ScheduleShape};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Operand, Reduce, Scratch, Spec, Traffic, linear_grid,
 };
+use crate::linear::Arithmetic;
 use crate::{Error, Result};
 
 /// The kernel's name.
@@ -101,6 +109,8 @@ enum Form {
     Workgroup,
     /// Lanes that share a row.
     Subgroup(u32),
+    /// The same, with dot products in f16.
+    Half(u32),
 }
 
 impl DecodeSplit {
@@ -148,10 +158,12 @@ impl DecodeSplit {
 
     fn form(&self, caps: &Caps, knobs: &Knobs) -> Result<Form> {
         let lanes = self.row_lanes();
+        let half = self.queries.arithmetic == Arithmetic::F16;
         let able = caps.subgroups && caps.subgroup_min >= lanes && caps.subgroup_max <= LANES;
         match knobs.reduce {
-            Some(Reduce::Workgroup) => Ok(Form::Workgroup),
-            None if !able => Ok(Form::Workgroup),
+            Some(Reduce::Workgroup) if !half => Ok(Form::Workgroup),
+            None if !half && !able => Ok(Form::Workgroup),
+            _ if half => self.half_form(able, caps),
             _ if able => Ok(Form::Subgroup(lanes)),
             _ => {
                 let (min, max) = (caps.subgroup_min, caps.subgroup_max);
@@ -162,6 +174,20 @@ impl DecodeSplit {
                 Err(Error::unsupported(format!("{NAME} by subgroups"), why))
             }
         }
+    }
+
+    fn half_form(&self, able: bool, caps: &Caps) -> Result<Form> {
+        let (lanes, element) = (self.row_lanes(), self.shape.element());
+        let why = match element {
+            KvElement::F16 if able && caps.f16 => return Ok(Form::Half(lanes)),
+            KvElement::F16 => format!(
+                "it needs f16 arithmetic (here: {}) and subgroups of {lanes} to {LANES} lanes (here: {} \
+                 to {})",
+                caps.f16, caps.subgroup_min, caps.subgroup_max
+            ),
+            _ => format!("it takes caches of f16, not {}", element.name()),
+        };
+        Err(Error::unsupported(format!("{NAME} by f16 arithmetic"), why))
     }
 
     fn operands(&self, caps: &Caps) -> Result<Vec<Operand>> {
@@ -207,12 +233,17 @@ impl DecodeSplit {
         let (operands, bindings) = (self.operands(caps)?, bindings(self.shape.element().scaled()));
         let mut needs = decode::needs(LANES, self.workgroup_bytes(form), bindings.len(), &operands);
         needs.subgroups = form != Form::Workgroup;
+        needs.f16 = matches!(form, Form::Half(_));
         needs.check(NAME, caps)?;
         let (inner, outer) = self.queries.factors();
         let params = decode::Params { inner, outer, ..self.schedule.params()? };
         Ok(Launch {
             kernel: NAME,
-            variant: if form == Form::Workgroup { "baseline" } else { "subgroup" },
+            variant: match form {
+                Form::Workgroup => "baseline",
+                Form::Subgroup(_) => "subgroup",
+                Form::Half(_) => "half",
+            },
             shader: self.shader(form),
             bindings,
             operands,

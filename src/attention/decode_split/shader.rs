@@ -29,9 +29,9 @@ impl DecodeSplit {
     pub(super) fn workgroup_bytes(&self, form: Form) -> u32 {
         match form {
             Form::Workgroup => 4 * (self.rows() * LANES + LANES + MAX_ROWS as u32),
-            Form::Subgroup(lanes) => {
-                let (block, _) = self.blocks();
-                4 * block * (2 * LANES / lanes + 2 * LANES)
+            Form::Subgroup(lanes) | Form::Half(lanes) => {
+                let (block, blocks) = self.blocks();
+                4 * block * (2 * LANES / lanes + blocks + 4 * LANES)
             }
         }
     }
@@ -59,6 +59,7 @@ impl DecodeSplit {
                 Activation::F16 => part!("attention/q_f16.wgsl"),
             },
             match self.shape.element() {
+                _ if matches!(form, Form::Half(_)) => part!("attention/sixteen_halves.wgsl"),
                 KvElement::F32 => part!("attention/element_f32.wgsl"),
                 KvElement::F16 => part!("attention/element_f16.wgsl"),
                 KvElement::Bf16 => part!("attention/element_bf16.wgsl"),
@@ -80,7 +81,7 @@ impl DecodeSplit {
                 parts.push(part!("lib/products.wgsl"));
                 parts.push(part!("attention/attend_workgroup.wgsl"));
             }
-            Form::Subgroup(lanes) => {
+            Form::Subgroup(lanes) | Form::Half(lanes) => {
                 let (block, blocks) = self.blocks();
                 let _ = write!(
                     preamble,
@@ -92,21 +93,24 @@ impl DecodeSplit {
                     2 => part!("attention/block_2.wgsl"),
                     _ => part!("attention/block_4.wgsl"),
                 });
-                parts.extend(match self.shape.element() {
-                    KvElement::F32 => {
-                        [part!("attention/codec_none.wgsl"), part!("attention/sixteen_of_4.wgsl")]
+                parts.push(match self.shape.element() {
+                    KvElement::F32 | KvElement::F16 | KvElement::Bf16 => {
+                        part!("attention/codec_none.wgsl")
                     }
-                    KvElement::F16 | KvElement::Bf16 => {
-                        [part!("attention/codec_none.wgsl"), part!("attention/sixteen_of_8.wgsl")]
-                    }
-                    KvElement::Int8 => {
-                        [part!("attention/codec_scale.wgsl"), part!("attention/sixteen_of_16.wgsl")]
-                    }
-                    KvElement::Int4 => [
-                        part!("attention/codec_scale_zero.wgsl"),
-                        part!("attention/sixteen_of_16.wgsl"),
-                    ],
+                    KvElement::Int8 => part!("attention/codec_scale.wgsl"),
+                    KvElement::Int4 => part!("attention/codec_scale_zero.wgsl"),
                 });
+                if let Form::Half(_) = form {
+                    parts.push(part!("attention/dots_f16.wgsl"));
+                } else {
+                    parts.push(match self.shape.element() {
+                        KvElement::F32 => part!("attention/sixteen_of_4.wgsl"),
+                        KvElement::F16 | KvElement::Bf16 => part!("attention/sixteen_of_8.wgsl"),
+                        KvElement::Int8 | KvElement::Int4 => part!("attention/sixteen_of_16.wgsl"),
+                    });
+                    parts.push(part!("attention/dots_f32.wgsl"));
+                }
+                parts.push(part!("attention/lane_totals.wgsl"));
                 parts.push(part!("attention/attend_subgroup.wgsl"));
             }
         }
