@@ -97,6 +97,7 @@ mod cache;
 pub mod decode;
 pub mod decode_merge;
 pub mod decode_split;
+mod denominator;
 mod element;
 mod encode;
 #[cfg(feature = "safetensors")]
@@ -113,6 +114,7 @@ pub use cache::{HeadData, KvCache, KvTensor};
 pub use decode::{DecodeQueries, Schedule, ScheduleShape};
 pub use decode_merge::DecodeMerge;
 pub use decode_split::{Decode, DecodeSplit};
+pub use denominator::Denominator;
 pub use element::KvElement;
 pub use encode::{decode_row, encode_row};
 pub use gather_kv::GatherKv;
