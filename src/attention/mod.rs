@@ -100,6 +100,7 @@ pub mod decode_split;
 mod denominator;
 mod element;
 mod encode;
+pub mod evict;
 #[cfg(feature = "safetensors")]
 pub mod file;
 pub mod gather_kv;
@@ -117,6 +118,7 @@ pub use decode_split::{Decode, DecodeSplit};
 pub use denominator::Denominator;
 pub use element::KvElement;
 pub use encode::{decode_row, encode_row};
+pub use evict::{Eviction, KeepMask, PairRule, Rule, Scores, Selection};
 pub use gather_kv::GatherKv;
 pub use layout::{
     HeadRows, KeepLists, Layout, LayoutView, PAGE_ROWS, PagePool, PagedLayout, Placement,

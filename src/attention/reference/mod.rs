@@ -40,7 +40,7 @@ impl Logits {
         self.softcap.map_or(x, |c| c * (x / c).tanh())
     }
 
-    fn check(&self) -> Result<()> {
+    pub(in crate::attention) fn check(&self) -> Result<()> {
         if !self.scale.is_finite() {
             return Err(Error::range("attention scale", "finite numbers", self.scale));
         }
