@@ -104,6 +104,7 @@ pub mod evict;
 #[cfg(feature = "safetensors")]
 pub mod file;
 pub mod gather_kv;
+pub mod kvzip;
 mod layout;
 mod places;
 mod plan;
@@ -120,6 +121,7 @@ pub use element::KvElement;
 pub use encode::{decode_row, encode_row};
 pub use evict::{Eviction, KeepMask, PairRule, Rule, Scores, Selection};
 pub use gather_kv::GatherKv;
+pub use kvzip::Kvzip;
 pub use layout::{
     HeadRows, KeepLists, Layout, LayoutView, PAGE_ROWS, PagePool, PagedLayout, Placement,
     PlainLayout, RESERVE, RaggedLayout, RowCopy,
