@@ -39,7 +39,7 @@ impl KeepMask {
             return Err(Error::shape("words of a mask of pairs", expected, words.len()));
         }
         let mask = Self { layers, heads, n, words };
-        if n % 32 > 0 {
+        if !n.is_multiple_of(32) {
             let rows = mask.words.chunks_exact(row_words as usize);
             for (row, last) in rows.filter_map(<[u32]>::last).enumerate() {
                 if last >> (n % 32) != 0 {

@@ -104,7 +104,7 @@ proptest! {
         prop_assert_eq!(words.len(), 6 * n.div_ceil(32) as usize);
         let again = KeepMask::from_words(2, 3, n, words.clone()).unwrap();
         prop_assert_eq!(&again, &mask);
-        if n % 32 > 0 {
+        if !n.is_multiple_of(32) {
             let mut padded = words;
             *padded.last_mut().unwrap() |= 1 << 31;
             let error = KeepMask::from_words(2, 3, n, padded).unwrap_err();
