@@ -65,6 +65,20 @@ impl Eviction {
         Err(Error::range("ratio of kept pairs", "0..=1", self.ratio))
     }
 
+    /// How many of `pairs` that share a budget stay, those that stay by their place perhaps apart: what a
+    /// device that selects is told. [`share`], but `trunc(pairs ratio)` for [`PairRule::RefStrict`], from
+    /// which that rule takes one more; all at a ratio of 1.
+    pub fn budget(&self, pairs: u64) -> u64 {
+        match self.rule {
+            _ if self.ratio == 1.0 => pairs,
+            Rule::Pair(PairRule::RefStrict) | Rule::Head(PairRule::RefStrict) => {
+                // A cast cuts towards 0, as the released code's `int` does.
+                ((pairs as f64 * self.ratio) as u64).min(pairs)
+            }
+            _ => share(pairs, self.ratio),
+        }
+    }
+
     /// The positions of `n` that stay by their place: those before the first number and those from the
     /// second.
     pub(super) fn free(&self, n: usize) -> (usize, usize) {

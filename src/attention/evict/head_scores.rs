@@ -6,12 +6,46 @@ use crate::{Error, Result};
 
 /// How much every KV head matters: `[layers, heads]`, the largest score of its pairs. Taken from one long
 /// text they serve a model ever after; those of several texts are [combined](HeadScores::combine).
+///
+/// With the feature `serde` they are written and read as `layers`, `heads` and `scores`, and checked when
+/// they are read.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "Stored", into = "Stored")
+)]
 pub struct HeadScores {
     layers: usize,
     heads: usize,
     values: Vec<f32>,
     nan: u64,
+}
+
+/// As scores of heads are written.
+#[cfg(feature = "serde")]
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    layers: usize,
+    heads: usize,
+    scores: Vec<f32>,
+}
+
+#[cfg(feature = "serde")]
+impl From<HeadScores> for Stored {
+    fn from(of: HeadScores) -> Self {
+        Self { layers: of.layers, heads: of.heads, scores: of.values }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl TryFrom<Stored> for HeadScores {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        Self::new(stored.layers, stored.heads, stored.scores)
+    }
 }
 
 impl HeadScores {

@@ -2,10 +2,10 @@
 //!
 //! The bits of a score order as an integer, so the score that divides is found in three passes over
 //! histograms of 11, 11 and 10 bits, and a last pass in the order of pairs takes as many of the equal ones
-//! as are left. Besides scores and bits that needs 8 KB, and time linear in the pairs.
+//! as are left. Besides scores and bits that needs 16 KB, and time linear in the pairs.
 
 use super::key::{key, score};
-use super::{Eviction, HeadScores, KeepMask, PairRule, Rule, Scores, Selection, share};
+use super::{Eviction, HeadScores, KeepMask, PairRule, Rule, Scores, Selection};
 use crate::{Error, Result};
 
 /// What stays of a budget: keys above `key`, and of those equal to it the first `equal`.
@@ -91,15 +91,12 @@ pub fn select(scores: &Scores, eviction: &Eviction) -> Result<Selection> {
     let rows: Vec<&[f32]> = marks.rows(scores);
     let always = marks.always();
     let (mut threshold, count) = (None, (layers * heads) as u64);
-    let budget = |heads: u64| {
-        let kept = if eviction.ratio == 1.0 { heads * n } else { share(heads * n, eviction.ratio) };
-        kept.saturating_sub(heads * always)
-    };
+    let budget = |heads: u64| eviction.budget(heads * n).saturating_sub(heads * always);
     match eviction.rule {
         Rule::Pair(rule) => {
             let mut cut = match rule {
                 PairRule::RefStrict if eviction.ratio < 1.0 => {
-                    let at = strict_index(count * n, eviction.ratio);
+                    let at = eviction.budget(count * n).saturating_sub(1);
                     match at.checked_sub(count * always) {
                         Some(at) => Cut { equal: 0, ..Cut::exactly(&rows, at + 1) },
                         None => Cut::NOTHING,
@@ -170,10 +167,8 @@ pub fn select_heads(scores: &HeadScores, n: u32, eviction: &Eviction) -> Result<
     let mut cut = match rule {
         _ if free == 0 => Cut::NOTHING,
         _ if eviction.ratio == 1.0 => Cut::exactly(&all, count),
-        PairRule::Exact => {
-            Cut::exactly(&all, share(pairs, eviction.ratio).saturating_sub(always) / free)
-        }
-        PairRule::RefStrict => match strict_index(pairs, eviction.ratio).checked_sub(always) {
+        PairRule::Exact => Cut::exactly(&all, eviction.budget(pairs).saturating_sub(always) / free),
+        PairRule::RefStrict => match eviction.budget(pairs).saturating_sub(1).checked_sub(always) {
             Some(at) => Cut { equal: 0, ..Cut::exactly(&all, at / free + 1) },
             None => Cut::NOTHING,
         },
@@ -185,12 +180,6 @@ pub fn select_heads(scores: &HeadScores, n: u32, eviction: &Eviction) -> Result<
         marks.mask.set(row, from, (from..to).map(|_| stays));
     }
     Ok(Selection::new(marks.mask, threshold, scores.nan()))
-}
-
-/// Index of the released code's threshold in the descending order.
-pub(super) fn strict_index(pairs: u64, ratio: f64) -> u64 {
-    // A cast cuts towards 0, as its `int` does.
-    ((pairs as f64 * ratio) as u64).saturating_sub(1)
 }
 
 /// A mask in which the positions that stay by their place are set already.

@@ -23,9 +23,10 @@ impl Selection {
         Self { mask, kept, threshold, nan }
     }
 
-    /// What somebody else selected: a device perhaps.
-    pub fn from_mask(mask: KeepMask) -> Self {
-        Self::new(mask, None, 0)
+    /// What somebody else selected, a device perhaps, and what it tells of
+    /// [`threshold`](Self::threshold) and [`nan`](Self::nan).
+    pub fn from_parts(mask: KeepMask, threshold: Option<f32>, nan: u64) -> Self {
+        Self::new(mask, threshold, nan)
     }
 
     /// Layers.

@@ -132,6 +132,10 @@ fn shares_are_whole_numbers_where_they_should_be() {
     ] {
         assert_eq!(share(total, ratio), expected, "{total} x {ratio}");
     }
+    let budget = |rule, ratio| Eviction { rule, ..Eviction::new(ratio) }.budget(100);
+    // The released code's product is 28.999999999999996, and cut.
+    assert_eq!([Rule::PairUniform, RULES[1]].map(|rule| budget(rule, 0.29)), [29, 28]);
+    assert!(RULES.iter().all(|rule| budget(*rule, 1.0) == 100));
     // Every hundredth of every total that it divides.
     for hundredths in 0..=100u64 {
         for total in (0..=20_000).step_by(100) {
@@ -295,4 +299,20 @@ fn many_pairs_take_little_besides_their_scores() {
             _ => assert!(found.total() <= wanted),
         }
     }
+}
+
+#[test]
+fn scores_of_heads_are_written_and_read() {
+    let scores = HeadScores::new(2, 2, vec![0.1, 1e-30, -3.5, 0.25]).unwrap();
+    let text = serde_json::to_string(&scores).unwrap();
+    assert_eq!(text, r#"{"layers":2,"heads":2,"scores":[0.1,1e-30,-3.5,0.25]}"#);
+    let again: HeadScores = serde_json::from_str(&text).unwrap();
+    assert_eq!(again, scores);
+    for bad in ["[0.1]", "[0.1,1,2,3,4]", "[0.1,1,2,null]", "[0.1,1,2,3],\"more\":1"] {
+        let text = format!(r#"{{"layers":2,"heads":2,"scores":{bad}}}"#);
+        assert!(serde_json::from_str::<HeadScores>(&text).is_err(), "{bad}");
+    }
+    let text = r#"{"layers":0,"heads":2,"scores":[]}"#;
+    let error = serde_json::from_str::<HeadScores>(text).unwrap_err().to_string();
+    assert!(error.contains("layers of scores = 0 is outside 1..=65535"), "{error}");
 }

@@ -105,35 +105,32 @@ impl Kvzip {
         Ok(passes)
     }
 
-    /// Scores of all pairs of a context, which is prefilled behind `prefix` tokens, and how long that took:
-    /// passes and, of them, the scorer.
+    /// Runs all passes over a context, which is prefilled behind `prefix` tokens, and leaves the scores with
+    /// the scorer: on a device that selects by itself they need not come back. Nothing is begun where the
+    /// context is empty. Gives how long it took: passes and, apart from them, the scorer.
     ///
     /// # Errors
     /// As [`Kvzip::passes`], before anything runs; [`Error::Shape`] for an engine that visits other layers
-    /// than it says, or a scorer that makes scores of other sizes; the engine's and the scorer's own.
-    pub fn score<E, S>(
+    /// than it says; the engine's and the scorer's own.
+    pub fn scan<E, S>(
         &self,
         engine: &mut E,
         scorer: &mut S,
         prefix: u32,
         context: &[u32],
-    ) -> Result<(Scores, Phases), E::Error>
+    ) -> Result<Phases, E::Error>
     where
         E: Engine,
         S: for<'a> Scorer<E::Layer<'a>>,
     {
         let sizes = engine.sizes();
         let passes = self.passes(&sizes, prefix, context)?;
-        // Fewer than the model's positions.
-        let n = context.len() as u32;
-        let heads = sizes.shape.kv_heads();
-        let mut phases = Phases::default();
-        if passes.is_empty() {
-            return Ok((Scores::zeros(sizes.layers, heads, 0)?, phases));
-        }
         let all = Watch::start();
         let mut scoring = Duration::ZERO;
-        scorer.begin(&sizes, n, self.denominator)?;
+        if !passes.is_empty() {
+            // Fewer than the model's positions.
+            scorer.begin(&sizes, context.len() as u32, self.denominator)?;
+        }
         for pass in &passes {
             let mut next = 0;
             engine.repeat_pass(pass, |layer, data| {
@@ -150,10 +147,35 @@ impl Kvzip {
                 return Err(Error::shape("layers of a pass", sizes.layers, next).into());
             }
         }
+        let passes = all.elapsed().saturating_sub(scoring);
+        Ok(Phases { passes, scoring, ..Phases::default() })
+    }
+
+    /// [`Kvzip::scan`], and the scores of all pairs.
+    ///
+    /// # Errors
+    /// As [`Kvzip::scan`], and [`Error::Shape`] for a scorer that makes scores of other sizes.
+    pub fn score<E, S>(
+        &self,
+        engine: &mut E,
+        scorer: &mut S,
+        prefix: u32,
+        context: &[u32],
+    ) -> Result<(Scores, Phases), E::Error>
+    where
+        E: Engine,
+        S: for<'a> Scorer<E::Layer<'a>>,
+    {
+        let mut phases = self.scan(engine, scorer, prefix, context)?;
+        let sizes = engine.sizes();
+        // Fewer than the model's positions.
+        let (heads, n) = (sizes.shape.kv_heads(), context.len() as u32);
+        if n == 0 {
+            return Ok((Scores::zeros(sizes.layers, heads, 0)?, phases));
+        }
         let watch = Watch::start();
         let scores = scorer.finish()?;
-        phases.scoring = scoring + watch.elapsed();
-        phases.passes = all.elapsed().saturating_sub(phases.scoring);
+        phases.scoring += watch.elapsed();
         let found = (scores.layers(), scores.heads(), scores.n());
         if found != (sizes.layers, heads, n) {
             let expected = format!("{:?}", (sizes.layers, heads, n));
@@ -165,28 +187,34 @@ impl Kvzip {
     /// Which rows stay, by scores from wherever; `prefix` rows lie before the context and none after it.
     ///
     /// # Errors
-    /// [`Error::Range`] for a ratio outside 0 to 1 or more rows than a cache can have, [`Error::Shape`] for
-    /// scores of other layers or heads than the model's.
+    /// [`Error::Range`] for a ratio outside 0 to 1, and as [`Kvzip::apply`].
     pub fn evict(&self, sizes: &ModelSizes, scores: &Scores, prefix: u32) -> Result<Zipped> {
-        self.eviction.check()?;
-        sizes.check()?;
-        let (layers, heads) = (sizes.layers, sizes.shape.kv_heads());
-        if (scores.layers(), scores.heads()) != (layers, heads) {
-            let found = format!("{} x {}", scores.layers(), scores.heads());
-            return Err(Error::shape(
-                "layers and heads of scores",
-                format!("{layers} x {heads}"),
-                found,
-            ));
-        }
         let watch = Watch::start();
         let selection = select(scores, &self.eviction)?;
         let selecting = watch.elapsed();
-        let rows = u64::from(prefix) + u64::from(scores.n());
+        let mut zipped = self.apply(sizes, selection, prefix)?;
+        zipped.report.phases.selecting = selecting;
+        Ok(zipped)
+    }
+
+    /// Which rows stay, by a selection from wherever: a device perhaps.
+    ///
+    /// # Errors
+    /// [`Error::Range`] for sizes that cannot be or more rows than a cache can have, [`Error::Shape`] for
+    /// other layers or heads than the model's.
+    pub fn apply(&self, sizes: &ModelSizes, selection: Selection, prefix: u32) -> Result<Zipped> {
+        sizes.check()?;
+        let (layers, heads) = (sizes.layers, sizes.shape.kv_heads());
+        if (selection.layers(), selection.heads()) != (layers, heads) {
+            let found = format!("{} x {}", selection.layers(), selection.heads());
+            let expected = format!("{layers} x {heads}");
+            return Err(Error::shape("layers and heads of scores", expected, found));
+        }
+        let rows = u64::from(prefix) + u64::from(selection.n());
         let rows = sizes.shape.checked_rows(rows)?;
         let lists: Result<Vec<KeepLists>> =
             (0..layers).map(|layer| selection.keep_lists(layer, prefix, rows)).collect();
-        let report = Report::new(sizes, &self.eviction, &selection, prefix, selecting);
+        let report = Report::new(sizes, &self.eviction, &selection, prefix);
         Ok(Zipped { selection, lists: lists?, report })
     }
 

@@ -23,8 +23,10 @@
 //!
 //! ```text
 //! Kvzip::passes    token lists, checked before anything runs
-//! Kvzip::score     passes -> Scores           (engine, scorer)
+//! Kvzip::scan      passes -> the scorer       (engine, scorer)
+//! Kvzip::score     the same -> Scores
 //! Kvzip::evict     Scores -> Zipped           lists of rows that stay, and a report
+//! Kvzip::apply     Selection -> Zipped        where a device has selected
 //! Zipped::compact  caches of the host; a device's are gathered by the lists
 //! ```
 //!

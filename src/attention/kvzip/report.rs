@@ -50,7 +50,6 @@ impl Report {
         eviction: &Eviction,
         selection: &Selection,
         prefix: u32,
-        selecting: Duration,
     ) -> Self {
         let (heads, n) = (selection.heads(), selection.n());
         let always = selection.kept().len() as u64 * u64::from(prefix);
@@ -66,7 +65,7 @@ impl Report {
             bytes_after: (always + selection.total()) * row,
             threshold: selection.threshold(),
             nan: selection.nan(),
-            phases: Phases { selecting, ..Phases::default() },
+            phases: Phases::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 mod toy;
 
 use super::*;
-use crate::attention::evict::{Eviction, PairRule, Rule, Scores, share};
+use crate::attention::evict::{Eviction, PairRule, Rule, Scores, Selection, share};
 use crate::attention::{Denominator, KvCache};
 use crate::{Error, Result};
 use toy::{DIM, GROUP, HEADS, LAYERS, Toy};
@@ -155,6 +155,16 @@ fn what_is_left_serves_what_comes_after() {
             let mut scorer = ReferenceScorer::default();
             let mut zipped = driver.run(&mut toy, &mut scorer, 3, &context).unwrap();
             let caches = zipped.compact(&toy.caches, 16).unwrap();
+            let again = Selection::from_parts(
+                zipped.selection.mask().clone(),
+                zipped.selection.threshold(),
+                0,
+            );
+            let applied = driver.apply(&toy.sizes(), again, 3).unwrap();
+            assert_eq!(
+                (&applied.lists, applied.report.bytes_after),
+                (&zipped.lists, zipped.report.bytes_after)
+            );
             let report = &zipped.report;
             for (layer, cache) in caches.iter().enumerate() {
                 let kept = &report.kept[layer * HEADS..(layer + 1) * HEADS];
