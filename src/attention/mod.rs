@@ -97,11 +97,14 @@ mod cache;
 pub mod decode;
 pub mod decode_merge;
 pub mod decode_split;
+mod denominator;
 mod element;
 mod encode;
+pub mod evict;
 #[cfg(feature = "safetensors")]
 pub mod file;
 pub mod gather_kv;
+pub mod kvzip;
 mod layout;
 mod places;
 mod plan;
@@ -113,9 +116,12 @@ pub use cache::{HeadData, KvCache, KvTensor};
 pub use decode::{DecodeQueries, Schedule, ScheduleShape};
 pub use decode_merge::DecodeMerge;
 pub use decode_split::{Decode, DecodeSplit};
+pub use denominator::Denominator;
 pub use element::KvElement;
 pub use encode::{decode_row, encode_row};
+pub use evict::{Eviction, KeepMask, PairRule, Rule, Scores, Selection};
 pub use gather_kv::GatherKv;
+pub use kvzip::Kvzip;
 pub use layout::{
     HeadRows, KeepLists, Layout, LayoutView, PAGE_ROWS, PagePool, PagedLayout, Placement,
     PlainLayout, RESERVE, RaggedLayout, RowCopy,

@@ -32,7 +32,7 @@ impl Rotary {
     }
 
     /// The two numbers of pair `pair`.
-    pub(super) fn pair(&self, pair: usize) -> (usize, usize) {
+    pub(in crate::attention) fn pair(&self, pair: usize) -> (usize, usize) {
         match self.pairing {
             Pairing::Interleaved => (2 * pair, 2 * pair + 1),
             Pairing::HalfSplit => (pair, pair + self.dims / 2),

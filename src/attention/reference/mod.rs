@@ -1,13 +1,17 @@
-//! Decode attention by plain loops in f64, from the definition.
+//! Decode attention, and the scores of cached pairs, by plain loops in f64, from the definition.
 //!
 //! Rows are those that a cache stores, decoded; so against what was encoded, a cache's own error is
 //! there besides. NaN and infinities go where IEEE arithmetic takes them, and no head's reach another.
 
+mod score_max;
+#[cfg(test)]
+mod score_tests;
 mod split;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use score_max::{ScoreProblem, score_lse, score_max};
 pub use split::{decode_merge, decode_split};
 pub use state::State;
 
@@ -36,7 +40,7 @@ impl Logits {
         self.softcap.map_or(x, |c| c * (x / c).tanh())
     }
 
-    fn check(&self) -> Result<()> {
+    pub(in crate::attention) fn check(&self) -> Result<()> {
         if !self.scale.is_finite() {
             return Err(Error::range("attention scale", "finite numbers", self.scale));
         }
