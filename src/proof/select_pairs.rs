@@ -182,9 +182,6 @@ pub(super) fn cases() -> Vec<SelectCase> {
     for scores in [Scores::Attention, Scores::Coarse] {
         all.push(SelectCase { squeeze, scores, span: Some(1), ..case(2, 4, 7000) });
     }
-    // More workgroups than one dimension holds.
-    let default = case(3, 21_900, 1);
-    all.push(SelectCase { span: Some(1), scores: Scores::Bf16, ..default });
     all
 }
 

@@ -38,7 +38,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report of a selection from its words.
+    /// The report of a selection from its words; where there are no scores, of whatever words.
     ///
     /// # Errors
     /// [`Error::Shape`] for another number of words.
@@ -48,6 +48,11 @@ impl Report {
         };
         if words.len() != spec.report_len() {
             return Err(shape());
+        }
+        if spec.pairs() == 0 {
+            let none = Found { threshold: None, equal: 0, kept: 0 };
+            let segments = vec![none; spec.segment_count()];
+            return Ok(Self { nans: 0, segments, kept: vec![0; spec.rows()] });
         }
         let (head, rest) = words.split_at_checked(HEADER).ok_or_else(shape)?;
         let segments = spec.segment_count() * SEGMENT;

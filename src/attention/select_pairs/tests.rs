@@ -127,3 +127,17 @@ fn what_cannot_be_is_refused_with_words() {
     let error = reference(&always, &SCORES[1..], &[2, 2]).unwrap_err();
     assert!(matches!(error, Error::Shape { .. }), "{error}");
 }
+
+#[test]
+fn many_workgroups_go_into_a_second_dimension() {
+    let knobs = Knobs { rows: Some(1), ..Knobs::DEFAULT };
+    let heads = SelectPairs { segments: Segments::Heads, ..SelectPairs::new(700, 100, 1) };
+    let launches = heads.launches(&Caps::webgpu(), &knobs).unwrap();
+    let large = launches.iter().filter(|launch| launch.grid()[1] > 1).count();
+    // Clearing, three counts, three times finding a digit; a workgroup of teams has eight blocks.
+    assert_eq!(large, 7);
+    for launch in launches {
+        let [x, y, _] = launch.grid();
+        assert!(x <= 65_535 && x * y < 70_000 * 9, "{:?}", launch.grid());
+    }
+}
