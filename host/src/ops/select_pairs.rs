@@ -16,7 +16,8 @@
 
 use super::{DeviceCache, list_pairs};
 use crate::{Arg, Bound, Context, Element, View};
-use fewbytes::attention::select_pairs::{BLOCKS, BUDGETS, MASK, NAME, REPORT, Report, SCORES};
+pub use fewbytes::attention::select_pairs::Report;
+use fewbytes::attention::select_pairs::{BLOCKS, BUDGETS, MASK, NAME, REPORT, SCORES};
 use fewbytes::attention::{ListPairs, SelectPairs};
 use fewbytes::launch::Traffic;
 use fewbytes::{Error, Knobs, Result};
