@@ -279,8 +279,8 @@ fn hessians(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Selecting from noise, by budgets that are noise too and above what there is: all is kept, and few keys are
-/// looked at again. `roofline --selection` times scores as they are.
+/// Selecting from noise, by budgets that are noise too and above what there is: all is kept, and few keys
+/// are looked at again. `roofline --selection` times scores as they are.
 fn selections(criterion: &mut Criterion) {
     let ctx = Device::open();
     let software = ctx.info().device_type == wgpu::DeviceType::Cpu;

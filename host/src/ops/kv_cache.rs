@@ -278,8 +278,8 @@ impl DeviceCache {
         self.gathered(ctx, self.layout.compacted(keep, reserve)?, keep)
     }
 
-    /// As [`DeviceCache::compact`] with lists that are on the device: `first [kv_heads + 1]` and `rows`, of u32,
-    /// whose lengths are known. Records `before`, which may make them, ahead of the copy.
+    /// As [`DeviceCache::compact`] with lists that are on the device: `first [kv_heads + 1]` and `rows`, of
+    /// u32, whose lengths are known. Records `before`, which may make them, ahead of the copy.
     ///
     /// # Errors
     /// As [`Layout::compacted_to`], [`DeviceCache::new`] and [`gather_kv::Plan::bind`].

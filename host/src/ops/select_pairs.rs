@@ -187,7 +187,8 @@ impl Selection {
         Report::of(self.spec(), &ctx.read::<u32>(&self.outputs.report).await?)
     }
 
-    /// Selects by these budgets: submits the launches and reads the report. Without scores nothing is kept.
+    /// Selects by these budgets: submits the launches and reads the report. Without scores nothing is
+    /// kept.
     ///
     /// # Errors
     /// As [`Selection::bind`], [`Selection::set_budgets`] and [`Selection::report`].
@@ -201,8 +202,8 @@ impl Selection {
     }
 
     /// What the last selection leaves of a cache whose heads are rows `first_row ..` of the scores, as a
-    /// ragged cache in buffers of its own: `around.prefix` rows, the kept pairs of the context after them,
-    /// and all rows that follow. Submits the copy; the cache stays as it is.
+    /// ragged cache in buffers of its own: `around.prefix` rows, the kept pairs of the context after
+    /// them, and all rows that follow. Submits the copy; the cache stays as it is.
     ///
     /// # Errors
     /// [`Error::Range`] for heads that were not scored and a cache with fewer rows than prefix and context;

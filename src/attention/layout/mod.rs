@@ -172,8 +172,8 @@ impl Layout {
     /// As [`Layout::compacted`] where only the lengths of lists are known, one for each head.
     ///
     /// # Errors
-    /// [`Error::Shape`] for lengths of other heads, [`Error::Range`] for a head that would get longer and as
-    /// [`Layout::ragged`].
+    /// [`Error::Shape`] for lengths of other heads, [`Error::Range`] for a head that would get longer and
+    /// as [`Layout::ragged`].
     pub fn compacted_to(&self, lengths: &[u32], reserve: u32) -> Result<Self> {
         let pairs = lengths.iter().zip(self.lengths()).enumerate();
         if let Some((head, (kept, len))) = pairs.into_iter().find(|(_, (kept, len))| *kept > len) {

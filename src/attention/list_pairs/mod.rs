@@ -15,8 +15,8 @@
 //! | 10 | rows | `[first[heads]]`, u32 |
 //!
 //! The numbers are those of `select_pairs`. A host knows the length of every list from the selection's
-//! report. A workgroup has 2048 positions of a head, and adds up what is kept of those before it. Nothing is written
-//! beyond the lists, whatever mask and counts say.
+//! report. A workgroup has 2048 positions of a head, and adds up what is kept of those before it. Nothing
+//! is written beyond the lists, whatever mask and counts say.
 //!
 //! One variant, `baseline`: no feature, default limits; no knobs. Source: the compaction of "KVzip", arXiv
 //! 2505.23416, as this project does it.

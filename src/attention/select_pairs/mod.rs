@@ -12,13 +12,14 @@
 //! | 0 | params | 16 words, see `shaders/attention/select/params.wgsl` |
 //! | 1 | scores | `[layers][stride]`, f32, in pieces of [`SelectPairs::piece_layers`] layers |
 //! | 2 | budgets | `[segments]`, u32, see [`SelectPairs::check_budgets`] |
-//! | 3 | mask | `[layers][heads][ceil(n / 32)]`, u32: bit `p % 32` of word `p / 32` is 1 for a kept pair, unused bits are 0 |
+//! | 3 | mask | `[layers][heads][ceil(n / 32)]`, u32: bits of kept pairs, see below |
 //! | 4 | blocks | `[layers][heads][ceil(n / 2048)]`, u32: kept pairs of 2048 positions |
 //! | 5 | report | u32, see [`Report`]: thresholds, NaN, kept pairs of every head |
 //! | 6, 7, 8 | work, candidates, tallies | scratch |
 //!
-//! Mask and blocks are what [`list_pairs`](super::list_pairs) makes lists of rows from. The report is
-//! small, and what a host needs to lay out the cache that is to come.
+//! Bit `p % 32` of word `p / 32` of a row of the mask is 1 where pair `p` is kept; bits beyond the last pair
+//! are 0. Mask and blocks are what [`list_pairs`](super::list_pairs) makes lists of rows from. The report
+//! is small, and what a host needs to lay out the cache that is to come.
 //!
 //! # Steps
 //! Scores become u32 keys of the same order; a pair that is always kept has a key above them all. Digits
@@ -31,7 +32,7 @@
 //! | clear | | | histograms, report |
 //! | count | pieces | scores | first digits |
 //! | find | segments | histogram | first digit |
-//! | classify | pieces | scores | mask of keys above it, lists of keys that begin with it, their second digits |
+//! | classify | pieces | scores | mask of keys above it, lists of those that begin with it, second digits |
 //! | find | segments | histogram | second digit |
 //! | refine | pieces | lists | last digits of those that begin with both |
 //! | find | segments | histogram | the key, how many equal ones are kept |
@@ -41,16 +42,17 @@
 //! So `N` scores are read twice, not once for each of three histograms, the counting and the writing: 8
 //! `N` bytes, `3 N / 8` of the mask, and 4 bytes four times for each key that shares its first 11 bits
 //! (sign, exponent, two bits of the fraction) with the one that is found. A block of 2048 keys has room for
-//! a list of up to 512; where there are more, its scores are read again instead, three or four times at worst.
-//! [`Traffic`](crate::launch::Traffic) counts `8 N + 3 N / 8`: 838 MB of 10^8 scores.
+//! a list of up to 512; where there are more, its scores are read again instead, two or three times more.
+//! [`Traffic`](crate::launch::Traffic) counts `8 N + 3 N / 8`: 838 MB of 10^8 scores, against 2 GB of five
+//! readings.
 //!
 //! Scratch memory: 8 KB a segment, and `N` bytes of lists.
 //!
 //! # Variants
-//! `baseline` needs no feature and default limits. `subgroup`, where subgroups are of one size, counts the
-//! keys of a subgroup at once where they share a bin and makes masks by ballots: of counting and classifying.
-//! Knobs: `reduce`, and `rows`, the blocks of 2048 keys that a workgroup counts before it adds its histogram to
-//! the segment's; by default so many that there are 1024 workgroups.
+//! `baseline` needs no feature and default limits. `subgroup`, where subgroups are of one size, is another
+//! way to count and to classify: keys of a subgroup are counted at once where they share a bin, and masks
+//! are made by ballots. Knobs: `reduce`, and `rows`, the blocks of 2048 keys that a workgroup counts before
+//! it adds its histogram to the segment's; by default so many that there are 1024 workgroups.
 //!
 //! Source: the eviction of "KVzip", arXiv 2505.23416, whose code sorts; the selection by digits is this
 //! project's.
