@@ -131,13 +131,17 @@ fn what_cannot_be_is_refused_with_words() {
 #[test]
 fn many_workgroups_go_into_a_second_dimension() {
     let knobs = Knobs { rows: Some(1), ..Knobs::DEFAULT };
-    let heads = SelectPairs { segments: Segments::Heads, ..SelectPairs::new(700, 100, 1) };
-    let launches = heads.launches(&Caps::webgpu(), &knobs).unwrap();
-    let large = launches.iter().filter(|launch| launch.grid()[1] > 1).count();
-    // Clearing, three counts, three times finding a digit; a workgroup of teams has eight blocks.
-    assert_eq!(large, 7);
+    let model = SelectPairs::new(700, 100, 1);
+    let launches = model.launches(&Caps::webgpu(), &knobs).unwrap();
+    // Those that count have a block a workgroup.
+    assert_eq!(launches.iter().filter(|launch| launch.grid()[1] > 1).count(), 3);
     for launch in launches {
         let [x, y, _] = launch.grid();
-        assert!(x <= 65_535 && x * y < 70_000 * 9, "{:?}", launch.grid());
+        assert!(x <= 65_535 && x * y <= 70_001, "{:?}", launch.grid());
     }
+    // A histogram each is more than a binding holds.
+    let heads = SelectPairs { segments: Segments::Heads, ..model };
+    let error = heads.launches(&Caps::webgpu(), &knobs).unwrap_err();
+    assert!(matches!(error, Error::BindingTooLarge { .. }), "{error}");
+    assert!(error.to_string().contains("histograms of select_pairs"), "{error}");
 }
