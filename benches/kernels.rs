@@ -10,6 +10,8 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
+use fewbytes::attention::SelectPairs;
+use fewbytes::attention::select_pairs::Segments;
 use fewbytes::launch::Route;
 use fewbytes::linear::compensate::Source;
 use fewbytes::linear::gemm::{self, Block};
@@ -277,6 +279,22 @@ fn hessians(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Selecting from noise, by budgets that are noise too and above what there is: all is kept, and few keys
+/// are looked at again. `roofline --selection` times scores as they are.
+fn selections(criterion: &mut Criterion) {
+    let ctx = Device::open();
+    let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
+    let (layers, n) = if software { (2, 4096) } else { (32, 32_768) };
+    println!("{}: scores of {layers} x 8 x {n}", ctx.describe());
+    let mut group = criterion.benchmark_group("select_pairs");
+    for segments in [Segments::Model, Segments::Heads] {
+        let spec = SelectPairs { segments, ..SelectPairs::new(layers, 8, n) };
+        let id = BenchmarkId::new(format!("{segments:?}"), n);
+        row(&mut group, &ctx, id, &spec, &Knobs::default());
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     // What happens between two times is no part of them, so few are enough.
@@ -284,6 +302,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(100));
-    targets = kernels, residuals, hessians
+    targets = kernels, residuals, hessians, selections
 }
 criterion_main!(benches);

@@ -31,8 +31,9 @@ fn catalogue() -> BTreeMap<u64, Launch> {
     let mut launches = BTreeMap::new();
     for caps in [Caps::webgpu(), rich, matrices] {
         for case in cases() {
-            // Lanes that share a row of a cache are more than the smallest subgroup above.
-            let shares = case.kernel() == "decode_split";
+            // Lanes that share a row of a cache are more than the smallest subgroup above, and ballots need
+            // subgroups of one size.
+            let shares = ["decode_split", "select_pairs"].contains(&case.kernel());
             let wanted = |variant: &str| {
                 let only = variant.starts_with("matrix") || (shares && variant == "subgroup");
                 !caps.has_matrices() || only

@@ -101,7 +101,7 @@ fn label(element: KvElement, arithmetic: Arithmetic) -> &'static str {
     }
 }
 
-fn timing(quick: bool) -> Options {
+pub(crate) fn timing(quick: bool) -> Options {
     Options {
         min_pass: Duration::from_millis(2),
         samples: if quick { 5 } else { 11 },
@@ -149,7 +149,7 @@ fn measured(ctx: &Context, cli: &Cli, device: String) -> Result<Found> {
 }
 
 /// GB/s of reading as much as one binding holds, up to 1 GiB.
-fn stream(ctx: &Context, software: bool) -> Result<f64> {
+pub(crate) fn stream(ctx: &Context, software: bool) -> Result<f64> {
     let most = if software { 64 << 20 } else { 1 << 30 };
     let words = usize::try_from(ctx.caps().bindable_bytes().min(most) / 16 * 4)?;
     let spec = StreamRead::new(words);

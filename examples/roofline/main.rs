@@ -20,6 +20,7 @@ mod qdec;
 mod report;
 mod residual;
 mod rows;
+mod selection;
 mod table;
 mod tune;
 mod work;
@@ -88,6 +89,9 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
     }
     if cli.attention {
         return attention::run(cli, chosen);
+    }
+    if cli.selection {
+        return selection::run(cli, chosen);
     }
     if cli.qdec {
         return qdec::run(cli, chosen);

@@ -79,6 +79,12 @@ pub(crate) struct Cli {
     /// fewer
     #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published", "qdec", "svg"])]
     pub(crate) attention: bool,
+    /// Measures the selection of a cache's pairs by their scores instead of rows: microseconds, share of the
+    /// read stream and readings of the scores, by scores and what has a budget. --filter picks shapes,
+    /// --quick takes fewer
+    #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published", "qdec", "svg",
+        "attention"])]
+    pub(crate) selection: bool,
     /// Names the rows and stops
     #[arg(long)]
     pub(crate) list: bool,

@@ -50,7 +50,8 @@
 //! `first[h + 1] - first[h]`, by the view of the old layout on one side and of the new one on the other.
 //! When segments are laid out anew ([`Layout::relayout`]), [`RowCopy`] lists what moves.
 //!
-//! On a device [`append_kv`] writes new rows and [`gather_kv`] copies those that stay.
+//! On a device [`append_kv`] writes new rows, [`select_pairs`] finds those with the best scores,
+//! [`list_pairs`] lists them and [`gather_kv`] copies them.
 //!
 //! A [`KvCache`] is a layout with its data in host memory, and perhaps the position of every row,
 //! `positions [rows]`; files of caches are `file::CacheFile`'s (feature `safetensors`).
@@ -106,9 +107,11 @@ pub mod file;
 pub mod gather_kv;
 pub mod kvzip;
 mod layout;
+pub mod list_pairs;
 mod places;
 mod plan;
 pub mod reference;
+pub mod select_pairs;
 mod shape;
 
 pub use append_kv::AppendKv;
@@ -126,8 +129,10 @@ pub use layout::{
     HeadRows, KeepLists, Layout, LayoutView, PAGE_ROWS, PagePool, PagedLayout, Placement,
     PlainLayout, RESERVE, RaggedLayout, RowCopy,
 };
+pub use list_pairs::ListPairs;
 pub use places::Places;
 pub use plan::{DIRECT, OPEN, Plan, Planner, REPLAN_ROWS, Segment, TILE};
+pub use select_pairs::SelectPairs;
 pub use shape::{CacheShape, HEAD_DIMS, PIECE};
 
 /// What `m` of a state and `lse` of a row are where there is no key: no infinity, which WGSL lets

@@ -19,6 +19,7 @@ mod gemm_bitplane;
 mod gemv_bitplane;
 mod gemv_vector;
 mod hessian_update;
+mod list_pairs;
 mod lnq;
 mod lnq_descent;
 mod lnq_gram;
@@ -28,6 +29,7 @@ mod lnq_table;
 mod matmul_bitplane;
 mod products;
 mod select_channels;
+mod select_pairs;
 mod stream;
 mod sum_slices;
 mod vector;
@@ -145,6 +147,8 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(decode_merge::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(append_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(gather_kv::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(select_pairs::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(list_pairs::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

@@ -5,6 +5,7 @@
 mod device;
 mod edges;
 mod eviction;
+mod selection;
 
 use device::open;
 use fewbytes::Knobs;

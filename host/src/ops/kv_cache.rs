@@ -1,7 +1,7 @@
 //! Caches on a device.
 
 use super::gather_kv;
-use crate::{Context, View};
+use crate::{Bound, Context, View};
 use fewbytes::attention::append_kv::{Rotary, Step};
 use fewbytes::attention::{
     AppendKv, GatherKv, KeepLists, KvCache, KvTensor, Layout, LayoutView, Placement, Places,
@@ -278,6 +278,29 @@ impl DeviceCache {
         self.gathered(ctx, self.layout.compacted(keep, reserve)?, keep)
     }
 
+    /// As [`DeviceCache::compact`] with lists that are on the device: `first [kv_heads + 1]` and `rows`, of
+    /// u32, whose lengths are known. Records `before`, which may make them, ahead of the copy.
+    ///
+    /// # Errors
+    /// As [`Layout::compacted_to`], [`DeviceCache::new`] and [`gather_kv::Plan::bind`].
+    pub fn compact_listed(
+        &self,
+        ctx: &Context,
+        lengths: &[u32],
+        before: Option<Bound>,
+        (first, rows): (&View, &View),
+        reserve: u32,
+    ) -> Result<Self> {
+        let layout = self.layout.compacted_to(lengths, reserve)?;
+        self.copied(ctx, layout, before, (first, rows))
+    }
+
+    /// The first rows of every head.
+    pub(super) fn rows_of(&self, lengths: &[u32]) -> Result<KeepLists> {
+        let all: Vec<Vec<u32>> = lengths.iter().map(|length| (0..*length).collect()).collect();
+        KeepLists::new(&all, &self.layout.lengths())
+    }
+
     /// Goes back to when `appended` rows had been appended, bit by bit.
     ///
     /// # Errors
@@ -288,20 +311,32 @@ impl DeviceCache {
     }
 
     fn all_rows(&self) -> Result<KeepLists> {
-        let lengths = self.layout.lengths();
-        let all: Vec<Vec<u32>> = lengths.iter().map(|length| (0..*length).collect()).collect();
-        KeepLists::new(&all, &lengths)
+        self.rows_of(&self.layout.lengths())
     }
 
     fn gathered(&self, ctx: &Context, layout: Layout, keep: &KeepLists) -> Result<Self> {
-        let to = Self::new(ctx, layout, self.positions.is_some())?;
-        // At most as many as u32 counts: lists see to that.
-        let spec = self.gather_spec(&to, keep.rows().len() as u32)?;
-        let plan = gather_kv::plan(ctx, &spec, &Knobs::DEFAULT)?;
         let (first, rows) = (ctx.upload(keep.first())?, ctx.upload(keep.rows())?);
-        let bound = plan.bind(self, &to, &first, &rows)?;
-        if !bound.is_empty() {
-            ctx.submit(|pass| bound.record(pass))?;
+        self.copied(ctx, layout, None, (&first, &rows))
+    }
+
+    fn copied(
+        &self,
+        ctx: &Context,
+        layout: Layout,
+        before: Option<Bound>,
+        (first, rows): (&View, &View),
+    ) -> Result<Self> {
+        let to = Self::new(ctx, layout, self.positions.is_some())?;
+        let limit = || Error::range("kept rows", format!("0..={}", u32::MAX), rows.len());
+        let spec = self.gather_spec(&to, u32::try_from(rows.len()).map_err(|_| limit())?)?;
+        let plan = gather_kv::plan(ctx, &spec, &Knobs::DEFAULT)?;
+        let bound = plan.bind(self, &to, first, rows)?;
+        let all = match before {
+            Some(before) => before.then(bound),
+            None => bound,
+        };
+        if !all.is_empty() {
+            ctx.submit(|pass| all.record(pass))?;
         }
         Ok(Self { input_heads: self.input_heads, first_head: self.first_head, ..to })
     }

@@ -166,7 +166,21 @@ impl Layout {
                 ));
             }
         }
-        let layout = Self::ragged(self.shape, &keep.lengths(), reserve, self.next_position())?;
+        self.compacted_to(&keep.lengths(), reserve)
+    }
+
+    /// As [`Layout::compacted`] where only the lengths of lists are known, one for each head.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for lengths of other heads, [`Error::Range`] for a head that would get longer and
+    /// as [`Layout::ragged`].
+    pub fn compacted_to(&self, lengths: &[u32], reserve: u32) -> Result<Self> {
+        let pairs = lengths.iter().zip(self.lengths()).enumerate();
+        if let Some((head, (kept, len))) = pairs.into_iter().find(|(_, (kept, len))| *kept > len) {
+            let what = format!("kept rows of head {head}");
+            return Err(Error::range(what, format!("0..={len}"), kept));
+        }
+        let layout = Self::ragged(self.shape, lengths, reserve, self.next_position())?;
         Ok(layout.replacing(self))
     }
 

@@ -1,0 +1,310 @@
+//! How fast the pairs of a cache are selected by their scores, and listed.
+
+use crate::attention::{stream, timing};
+use crate::checks;
+use crate::options::Cli;
+use crate::table::{microseconds, table};
+use anyhow::{Context as _, Result};
+use fewbytes::attention::select_pairs::Segments;
+use fewbytes::attention::{ListPairs, SelectPairs};
+use fewbytes::launch::Reduce;
+use fewbytes::{Knobs, Spec as _};
+use fewbytes_wgpu::measure::{Options, Probe};
+use fewbytes_wgpu::ops::select_pairs::{Outputs, Plan};
+use fewbytes_wgpu::ops::{list_pairs, select_pairs};
+use fewbytes_wgpu::{Bound, Context, View, describe, wgpu};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// Layers, KV heads and context: Llama-3.1-8B at 32K tokens, and 10^8 scores.
+const SHAPES: [[usize; 3]; 2] = [[32, 8, 32_768], [32, 8, 390_625]];
+const SOFTWARE_SHAPES: [[usize; 3]; 1] = [[4, 8, 4096]];
+/// Kept share.
+const RATIO: f64 = 0.3;
+/// Different scores, repeated; no multiple of what is repeated elsewhere.
+const DRAWN: usize = (1 << 20) + 7;
+
+/// What the scores are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Scores {
+    /// Over twelve powers of two, as those of attention.
+    Attention,
+    /// The same in bf16, with many ties.
+    Bf16,
+    /// One number: every key has to be looked at again, and there are nothing but ties.
+    Equal,
+}
+
+impl Scores {
+    fn draw(self) -> Vec<f32> {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let share = (state >> 40) as f32 / (1u64 << 24) as f32;
+            let score = (-12.0 * share).exp2();
+            match self {
+                Self::Attention => score,
+                Self::Bf16 => f32::from_bits(score.to_bits() & 0xffff_0000),
+                Self::Equal => 0.25,
+            }
+        };
+        (0..DRAWN).map(|_| next()).collect()
+    }
+}
+
+/// One point.
+#[derive(Serialize)]
+struct Line {
+    shape: [usize; 3],
+    scores: Scores,
+    segments: &'static str,
+    variant: &'static str,
+    blocks: Option<u32>,
+    /// As the kernel's documentation predicts.
+    bytes: u64,
+    ns: f64,
+    percent: f64,
+    /// Time in readings of all scores at the stream's speed.
+    readings: f64,
+    settled: bool,
+}
+
+/// The lists of a layer.
+#[derive(Serialize)]
+struct Listed {
+    shape: [usize; 3],
+    rows: u32,
+    ns: f64,
+}
+
+#[derive(Serialize)]
+struct Found {
+    device: String,
+    stream_gb_s: f64,
+    lines: Vec<Line>,
+    lists: Vec<Listed>,
+}
+
+pub(crate) fn run(cli: &Cli, chosen: &[wgpu::Adapter]) -> Result<ExitCode> {
+    let mut all = Vec::new();
+    for adapter in chosen {
+        let name = describe(&adapter.get_info());
+        let ctx = pollster::block_on(Context::open_on(adapter, checks::features(false)))
+            .with_context(|| format!("cannot open {name}"))?;
+        let ctx = if cli.unchecked { checks::unchecked(ctx) } else { ctx };
+        println!("{name}");
+        let found = measured(&ctx, cli, name)?;
+        println!("{}", text(&found));
+        all.push(found);
+    }
+    if let Some(path) = &cli.json {
+        let text = serde_json::to_string_pretty(&all)? + "\n";
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("figures    {}", path.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measured(ctx: &Context, cli: &Cli, device: String) -> Result<Found> {
+    let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
+    let mut probe = Probe::new(ctx, Probe::WAKE_UP)?;
+    probe.wake(ctx)?;
+    let stream_gb_s = stream(ctx, software)?;
+    let (mut lines, mut lists) = (Vec::new(), Vec::new());
+    let shapes: &[[usize; 3]] = if software { &SOFTWARE_SHAPES } else { &SHAPES };
+    for &shape in shapes {
+        let [layers, heads, n] = shape;
+        let name = format!("{layers}x{heads}x{n}");
+        if !cli.filter.iter().all(|part| name.contains(part.as_str())) {
+            continue;
+        }
+        for scores in [Scores::Attention, Scores::Bf16, Scores::Equal] {
+            let spec = SelectPairs::new(layers, heads, n).in_pieces(ctx.caps());
+            let copies = Copies::new(ctx, &spec, scores, software)?;
+            let point = Point { ctx, shape, scores, options: timing(cli.quick), stream_gb_s };
+            for (segments, knobs) in forms(scores, cli.quick) {
+                lines.extend(point.line(&copies, SelectPairs { segments, ..spec }, &knobs)?);
+            }
+            if scores == Scores::Attention {
+                lists.push(point.lists(&copies, &spec)?);
+            }
+        }
+    }
+    anyhow::ensure!(!lines.is_empty(), "no shape matches the filter");
+    Ok(Found { device, stream_gb_s, lines, lists })
+}
+
+/// What is measured of scores: all choices only of the usual ones.
+fn forms(scores: Scores, quick: bool) -> Vec<(Segments, Knobs)> {
+    let workgroup = Knobs { reduce: Some(Reduce::Workgroup), ..Knobs::DEFAULT };
+    let rows = |rows| Knobs { rows: Some(rows), ..Knobs::DEFAULT };
+    let model = |knobs| (Segments::Model, knobs);
+    let mut all = vec![model(Knobs::DEFAULT), model(workgroup)];
+    if scores == Scores::Attention {
+        all.extend([Segments::Layers, Segments::Heads].map(|s| (s, Knobs::DEFAULT)));
+        if !quick {
+            all.extend([4, 8, 16, 32, 64, 128].map(|blocks| model(rows(blocks))));
+        }
+    }
+    all
+}
+
+/// The same scores several times, past the cache.
+struct Copies(Vec<Vec<View>>);
+
+impl Copies {
+    fn new(ctx: &Context, spec: &SelectPairs, scores: Scores, software: bool) -> Result<Self> {
+        let bytes = 4 * spec.pairs() as u64;
+        let past_cache: u64 = if software { 4 << 20 } else { 256 << 20 };
+        let drawn = scores.draw();
+        let one = || -> Result<Vec<View>> {
+            let mut pieces = Vec::new();
+            for layers in spec.pieces() {
+                let len = spec.piece_len(layers.len());
+                let piece: Vec<f32> = drawn.iter().copied().cycle().take(len).collect();
+                pieces.push(ctx.upload_in(&piece, fewbytes_wgpu::Placement::Device)?);
+            }
+            Ok(pieces)
+        };
+        let copies = (past_cache.div_ceil(bytes) + 1).max(2);
+        Ok(Self((0..copies).map(|_| one()).collect::<Result<_>>()?))
+    }
+}
+
+struct Point<'a> {
+    ctx: &'a Context,
+    shape: [usize; 3],
+    scores: Scores,
+    options: Options,
+    stream_gb_s: f64,
+}
+
+/// A selection of every copy, and what it writes.
+struct Bounds {
+    plan: Plan,
+    outputs: Outputs,
+    rotation: Vec<Bound>,
+}
+
+impl Point<'_> {
+    fn bound(&self, copies: &Copies, spec: &SelectPairs, knobs: &Knobs) -> Result<Bounds> {
+        let ctx = self.ctx;
+        let plan = select_pairs::plan(ctx, spec, knobs)?;
+        let budget = u32::try_from((spec.segment_pairs() as f64 * RATIO) as u64)?;
+        let budgets = ctx.upload(&vec![budget; spec.segment_count()])?;
+        let outputs = Outputs::new(ctx, spec)?;
+        let scratch = ctx.alloc::<u8>(usize::try_from(plan.scratch_bytes())?)?;
+        let bind = |scores: &Vec<View>| plan.bind(scores, &budgets, &outputs, Some(&scratch));
+        let rotation = copies.0.iter().map(bind).collect::<fewbytes::Result<_>>()?;
+        Ok(Bounds { plan, outputs, rotation })
+    }
+
+    /// Nothing where a choice of the knobs is none on this device.
+    fn line(&self, copies: &Copies, spec: SelectPairs, knobs: &Knobs) -> Result<Option<Line>> {
+        let subgroups = |knobs| -> Result<bool> {
+            let launches = spec.launches(self.ctx.caps(), knobs)?;
+            Ok(launches.iter().any(|launch| launch.needs().subgroups))
+        };
+        let own = subgroups(knobs)?;
+        if knobs.reduce.is_some() && !subgroups(&Knobs::DEFAULT)? {
+            return Ok(None);
+        }
+        let bounds = self.bound(copies, &spec, knobs)?;
+        let timing = fewbytes_wgpu::measure::time(self.ctx, &bounds.rotation, &self.options)?;
+        let ns = timing.dispatch_ns.median;
+        let reading = 4.0 * spec.pairs() as f64 / self.stream_gb_s;
+        Ok(Some(Line {
+            shape: self.shape,
+            scores: self.scores,
+            segments: match spec.segments {
+                Segments::Model => "model",
+                Segments::Layers => "layers",
+                Segments::Heads => "heads",
+            },
+            variant: if own { "subgroup" } else { "baseline" },
+            blocks: knobs.rows,
+            bytes: bounds.plan.traffic().bytes(),
+            ns,
+            percent: 100.0 * timing.gigabytes_per_second(bounds.plan.traffic()) / self.stream_gb_s,
+            readings: ns / reading,
+            settled: timing.settled,
+        }))
+    }
+
+    /// The lists of the first layer.
+    fn lists(&self, copies: &Copies, spec: &SelectPairs) -> Result<Listed> {
+        let ctx = self.ctx;
+        let bounds = self.bound(copies, spec, &Knobs::DEFAULT)?;
+        if let Some(bound) = bounds.rotation.first() {
+            ctx.submit(|pass| bound.record(pass))?;
+        }
+        let words = ctx.block_on(ctx.read::<u32>(&bounds.outputs.report))?;
+        let report = select_pairs::Report::of(spec, &words)?;
+        let rows: u32 = report.kept.iter().take(spec.heads).sum();
+        let lists = ListPairs {
+            n: spec.n,
+            mask_rows: spec.rows(),
+            first_row: 0,
+            heads: spec.heads,
+            prefix: 0,
+            appended: 0,
+            rows,
+        };
+        let plan = list_pairs::plan(ctx, &lists)?;
+        let (mask, blocks) = (&bounds.outputs.mask, &bounds.outputs.blocks);
+        let bind = |_| {
+            let first = ctx.alloc::<u32>(spec.heads + 1)?;
+            plan.bind(mask, blocks, &first, &ctx.alloc::<u32>(rows as usize)?)
+        };
+        let rotation: Vec<Bound> = (0..2).map(bind).collect::<fewbytes::Result<_>>()?;
+        let timing = fewbytes_wgpu::measure::time(ctx, &rotation, &self.options)?;
+        Ok(Listed { shape: self.shape, rows, ns: timing.dispatch_ns.median })
+    }
+}
+
+fn text(found: &Found) -> String {
+    let shape = |[layers, heads, n]: [usize; 3]| format!("{layers}x{heads}x{n}");
+    let header = [
+        "scores",
+        "",
+        "best of a",
+        "variant",
+        "blocks",
+        "MB",
+        "us",
+        "GB/s",
+        "% of read",
+        "readings",
+        "",
+    ];
+    let mut rows = table(&header, 4);
+    for line in &found.lines {
+        rows.add_row([
+            shape(line.shape),
+            format!("{:?}", line.scores).to_lowercase(),
+            line.segments.trim_end_matches('s').to_owned(),
+            line.variant.to_owned(),
+            line.blocks.map_or(String::new(), |blocks| blocks.to_string()),
+            format!("{:.1}", line.bytes as f64 / 1e6),
+            microseconds(line.ns),
+            format!("{:.0}", line.bytes as f64 / line.ns),
+            format!("{:.0}", line.percent),
+            format!("{:.2}", line.readings),
+            if line.settled { String::new() } else { "not settled".to_owned() },
+        ]);
+    }
+    let mut lists = table(&["lists of a layer of", "rows", "us"], 1);
+    for line in &found.lists {
+        lists.add_row([shape(line.shape), line.rows.to_string(), microseconds(line.ns)]);
+    }
+    format!(
+        "  read stream {:.0} GB/s\n{rows}\n{lists}\n\
+         {RATIO} of all pairs are kept. MB: two readings of the scores and three of the mask; readings: the \
+         time in readings of the scores as fast as the stream; blocks: of 2048 scores a workgroup, where \
+         chosen\n",
+        found.stream_gb_s
+    )
+}
