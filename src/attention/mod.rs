@@ -106,8 +106,10 @@ pub mod gather_kv;
 mod layout;
 mod places;
 mod plan;
+pub mod prefill;
 pub mod reference;
 mod shape;
+mod tiles;
 
 pub use append_kv::AppendKv;
 pub use cache::{HeadData, KvCache, KvTensor};
@@ -124,7 +126,9 @@ pub use layout::{
 };
 pub use places::Places;
 pub use plan::{DIRECT, OPEN, Plan, Planner, REPLAN_ROWS, Segment, TILE};
+pub use prefill::Prefill;
 pub use shape::{CacheShape, HEAD_DIMS, PIECE};
+pub use tiles::{ROW_MAP, RowMap, RowMapShape};
 
 /// What `m` of a state and `lse` of a row are where there is no key: no infinity, which WGSL lets
 /// compilers assume not to be.

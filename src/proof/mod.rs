@@ -26,10 +26,12 @@ mod lnq_objective;
 mod lnq_product;
 mod lnq_table;
 mod matmul_bitplane;
+mod prefill;
 mod products;
 mod select_channels;
 mod stream;
 mod sum_slices;
+mod tiles;
 mod vector;
 
 pub use check::{Expected, Measure, Mismatch};
@@ -143,6 +145,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(add::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(decode_split::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(decode_merge::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(prefill::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(append_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(gather_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
