@@ -108,6 +108,9 @@ mod places;
 mod plan;
 pub mod prefill;
 pub mod reference;
+pub mod score_lse;
+pub mod score_max;
+pub mod score_merge;
 mod shape;
 mod tiles;
 
@@ -127,6 +130,8 @@ pub use layout::{
 pub use places::Places;
 pub use plan::{DIRECT, OPEN, Plan, Planner, REPLAN_ROWS, Segment, TILE};
 pub use prefill::Prefill;
+pub use score_lse::{KeySpans, ScoreLse};
+pub use score_max::{MaxAttention, ScoreMax, ScorePlace};
 pub use shape::{CacheShape, HEAD_DIMS, PIECE};
 pub use tiles::{ROW_MAP, RowMap, RowMapShape};
 

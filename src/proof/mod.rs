@@ -28,6 +28,8 @@ mod lnq_table;
 mod matmul_bitplane;
 mod prefill;
 mod products;
+mod score_lse;
+mod score_max;
 mod select_channels;
 mod stream;
 mod sum_slices;
@@ -146,6 +148,8 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(decode_split::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(decode_merge::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(prefill::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(score_lse::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(score_max::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(append_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(gather_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
