@@ -15,6 +15,7 @@ mod checks;
 mod compare;
 mod forms;
 mod options;
+mod prefill;
 mod published;
 mod qdec;
 mod report;
@@ -88,6 +89,9 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
     }
     if cli.attention {
         return attention::run(cli, chosen);
+    }
+    if cli.prefill {
+        return prefill::run(cli, chosen);
     }
     if cli.qdec {
         return qdec::run(cli, chosen);
