@@ -78,6 +78,36 @@ pub(super) fn cases() -> Vec<PrefillCase> {
     for (input, output) in [(F16, F16), (F16, F32), (F32, F16)] {
         all.push(PrefillCase { output, lse: false, ..case(Setting { input, ..DEFAULT }) });
     }
+    // What cooperative matrices can do: every dimension but the largest.
+    for (at, dim) in [64, 80, 96, 128].into_iter().enumerate() {
+        for element in [KvElement::F16, KvElement::Int8] {
+            let place = [Place::Ragged, Place::Paged(16)][at % 2];
+            let (appended, q_len) = (45, 45);
+            let kept = &[65, 0, 150];
+            let group = 1 + at;
+            let setting = Setting {
+                input: F16,
+                kept,
+                appended,
+                dim,
+                element,
+                place,
+                group,
+                q_len,
+                ..DEFAULT
+            };
+            all.push(case(setting));
+        }
+    }
+    for (softcap, window, content) in [
+        (Some(5.0), None, Content::Random),
+        (None, Some(30), Content::Random),
+        (None, None, Content::Steps),
+        (None, None, Content::NotNumbers),
+        (None, None, Content::NoQuery),
+    ] {
+        all.push(case(Setting { input: F16, softcap, window, content, ..DEFAULT }));
+    }
     for window in [1, 40, 100_000] {
         all.push(case(Setting { window: Some(window), ..DEFAULT }));
     }
@@ -93,8 +123,9 @@ pub(super) fn cases() -> Vec<PrefillCase> {
 }
 
 impl PrefillCase {
-    /// Of `o`, shares of the largest value of the head.
-    fn tolerance(&self, cache: &KvCache, o: &[f64]) -> Result<Vec<f64>> {
+    /// Of `o`, shares of the largest value of the head: for matrices weights, and values of int8, are
+    /// rounded to f16.
+    fn tolerance(&self, cache: &KvCache, o: &[f64], matrix: bool) -> Result<Vec<f64>> {
         let Setting { dim, group, kept, .. } = self.setting;
         let largest: Result<Vec<f64>> = (0..kept.len())
             .map(|head| {
@@ -105,7 +136,8 @@ impl PrefillCase {
             .collect();
         let largest = largest?;
         let of = |(at, o): (usize, &f64)| {
-            let exact = 2e-5 * largest[at / dim % self.setting.query_heads() / group];
+            let share = if matrix { 2e-5 + 3.0 / 2048.0 } else { 2e-5 };
+            let exact = share * largest[at / dim % self.setting.query_heads() / group];
             match self.output {
                 Activation::F32 => exact,
                 Activation::F16 => exact + ((o.abs() + exact) / 2048.0).max(f64::powi(2.0, -25)),
@@ -131,8 +163,8 @@ impl Case for PrefillCase {
         name
     }
 
-    fn variants(&self, _caps: &Caps) -> Vec<(&'static str, Knobs)> {
-        vec![("baseline", Knobs::baseline())]
+    fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
+        self.setting.variants(caps)
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
@@ -147,13 +179,18 @@ impl Case for PrefillCase {
 
         let mut tensors = setting.tensors(&q, &cache, &map, true);
         tensors.push(Tensor::output(O, found.o.len() * output.bytes()));
-        let relative = if output == Activation::F16 { 1e-3 } else { 2e-5 };
-        let tolerance = self.tolerance(&cache, &found.o)?;
+        let matrix = knobs.matrix == Some(true);
+        let relative = match (output, matrix) {
+            (_, true) => 2e-3,
+            (Activation::F16, false) => 1e-3,
+            (Activation::F32, false) => 2e-5,
+        };
+        let tolerance = self.tolerance(&cache, &found.o, matrix)?;
         let expected = Expected::Close { element: output, values: found.o, tolerance, relative };
         let mut outputs = vec![Output { binding: O, expected }];
         if lse {
             tensors.push(Tensor::output(LSE, 4 * found.lse.len()));
-            let tolerance = lse_errors(&found.lse, &setting.logit_errors(&q, &cache)?);
+            let tolerance = lse_errors(&found.lse, &setting.logit_errors(&q, &cache, knobs)?);
             let (element, values) = (Activation::F32, found.lse);
             let expected = Expected::Close { element, values, tolerance, relative: 1e-5 };
             outputs.push(Output { binding: LSE, expected });

@@ -60,8 +60,8 @@ impl Case for LseCase {
         format!("{} sink {sink} chunk {first}+{rows}", self.scored.setting.name())
     }
 
-    fn variants(&self, _caps: &Caps) -> Vec<(&'static str, Knobs)> {
-        vec![("baseline", Knobs::baseline())]
+    fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
+        self.scored.setting.variants(caps)
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
@@ -75,7 +75,7 @@ impl Case for LseCase {
         let lse = score_lse(&problem, &cache)?;
         let mut tensors = setting.tensors(&q, &cache, &map, false);
         tensors.push(Tensor::output(LSE, 4 * lse.len()));
-        let tolerance = lse_errors(&lse, &setting.logit_errors(&q, &cache)?);
+        let tolerance = lse_errors(&lse, &setting.logit_errors(&q, &cache, knobs)?);
         let element = Activation::F32;
         let expected = Expected::Close { element, values: lse, tolerance, relative: 1e-5 };
         let outputs = vec![Output { binding: LSE, expected }];

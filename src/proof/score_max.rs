@@ -60,7 +60,14 @@ impl Scored {
             let (place, group) = (places[at % 3], [4, 7, 1, 3, 2][at]);
             all.push(Setting { dim, element, place, group, kept: &[70, 70], ..base });
         }
-        all.push(Setting { input: Activation::F16, ..base });
+        for (dim, element) in [
+            (64, KvElement::F16),
+            (80, KvElement::Int8),
+            (96, KvElement::F16),
+            (128, KvElement::Int8),
+        ] {
+            all.push(Setting { input: Activation::F16, dim, element, ..base });
+        }
         all.push(Setting { softcap: Some(3.0), ..base });
         all.into_iter().map(|setting| Self { setting }).collect()
     }
@@ -112,6 +119,10 @@ pub(super) fn cases() -> Vec<ScoreCase> {
         all.push(ScoreCase { slices: Some(slices), ..long });
     }
     all.push(ScoreCase { slices: Some(3), denominator: None, ..long });
+    let (input, element) = (Activation::F16, KvElement::F16);
+    let long_f16 = with(Setting { input, element, ..long.scored.setting });
+    all.push(ScoreCase { slices: Some(3), ..long_f16 });
+    all.push(ScoreCase { denominator: Full, ..long_f16 });
     for content in [Content::Steps, Content::NotNumbers, Content::NoQuery] {
         all.push(with(Setting { content, ..setting }));
         let setting = Setting { content, group: 5, q_len: 70, appended: 70, ..setting };
@@ -148,10 +159,16 @@ impl ScoreCase {
         Ok(scores)
     }
 
-    /// 1e-5 of a score; where logits are large, what their rounding makes of it.
-    fn tolerance(&self, scores: &[f64], q: &[f32], cache: &KvCache) -> Result<Vec<f64>> {
+    /// 1e-5 of a score; where logits are large or made by matrices, what their rounding makes of it.
+    fn tolerance(
+        &self,
+        scores: &[f64],
+        q: &[f32],
+        cache: &KvCache,
+        knobs: &Knobs,
+    ) -> Result<Vec<f64>> {
         let setting = &self.scored.setting;
-        let errors = setting.logit_errors(q, cache)?;
+        let errors = setting.logit_errors(q, cache, knobs)?;
         let of_head = |head: usize| {
             let rows = errors.iter().enumerate();
             let own = rows.filter(|(row, _)| row % setting.query_heads() / setting.group == head);
@@ -164,6 +181,7 @@ impl ScoreCase {
                 (Denominator::None, _) => logit + unit * score.abs(),
                 // The logit and the sum it is divided by, which are of 1e4.
                 (_, Content::Steps) => score * (2.0 * logit + 16.0 * unit * 1e4).exp_m1() + 1e-37,
+                _ if knobs.matrix == Some(true) => score * (2.0 * logit + 1e-5).exp_m1() + 1e-37,
                 _ => 1e-5 * score + 1e-37,
             }
         };
@@ -193,8 +211,9 @@ impl Case for ScoreCase {
         name
     }
 
-    fn variants(&self, _caps: &Caps) -> Vec<(&'static str, Knobs)> {
-        vec![("baseline", Knobs { slices: self.slices, ..Knobs::baseline() })]
+    fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
+        let sliced = |(name, knobs)| (name, Knobs { slices: self.slices, ..knobs });
+        self.scored.setting.variants(caps).into_iter().map(sliced).collect()
     }
 
     fn build(&self, caps: &Caps, knobs: &Knobs) -> Result<Proof> {
@@ -227,10 +246,14 @@ impl Case for ScoreCase {
                 launches.extend(spec.launches(caps, knobs)?);
             }
         }
-        let tolerance = self.tolerance(&of_layer, &q, &cache)?.repeat(self.layers);
+        let tolerance = self.tolerance(&of_layer, &q, &cache, knobs)?.repeat(self.layers);
         let values = of_layer.repeat(self.layers);
         tensors.push(Tensor::output(SCORE, 4 * values.len()));
-        let relative = if setting.content == Content::Steps { 5e-3 } else { 1e-5 };
+        let relative = match setting.content {
+            Content::Steps => 5e-3,
+            _ if knobs.matrix == Some(true) => 1e-4,
+            _ => 1e-5,
+        };
         let expected = Expected::Close { element: Activation::F32, values, tolerance, relative };
         Ok(Proof { launches, tensors, outputs: vec![Output { binding: SCORE, expected }] })
     }

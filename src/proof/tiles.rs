@@ -9,6 +9,7 @@ use crate::attention::reference::{Logits, Queries};
 use crate::attention::{
     CacheShape, DecodeQueries, KvCache, KvElement, KvTensor, Layout, ROW_MAP, RowMap,
 };
+use crate::launch::{Caps, Knobs};
 use crate::linear::Activation;
 use rand_chacha::ChaCha8Rng;
 
@@ -100,6 +101,18 @@ impl Setting {
 
     pub(super) fn query_heads(&self) -> usize {
         self.group * self.kept.len()
+    }
+
+    /// The variants that such a device can be asked for.
+    pub(super) fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
+        let mut all = vec![("baseline", Knobs::baseline())];
+        let halves = self.input == Activation::F16
+            && matches!(self.element, KvElement::F16 | KvElement::Int8)
+            && self.dim <= 128;
+        if halves && caps.has_matrices() && caps.max_workgroup_bytes >= 43 << 10 {
+            all.push(("matrix", Knobs { matrix: Some(true), ..Knobs::DEFAULT }));
+        }
+        all
     }
 
     /// As the reference is given them.
@@ -228,9 +241,16 @@ impl Setting {
     }
 
     /// By how much logits of every query row, `[q_len, H G]`, may be off: products, their sum and the
-    /// roundings after it, with the largest of the row's keys.
-    pub(super) fn logit_errors(&self, q: &[f32], cache: &KvCache) -> Result<Vec<f64>> {
-        let scale = f64::from(self.queries().scale).abs();
+    /// roundings after it, with the largest of the row's keys. Units for matrices add sums of four and more
+    /// products with fewer bits.
+    pub(super) fn logit_errors(
+        &self,
+        q: &[f32],
+        cache: &KvCache,
+        knobs: &Knobs,
+    ) -> Result<Vec<f64>> {
+        let units = if knobs.matrix == Some(true) { 4.0 } else { 1.0 };
+        let scale = units * f64::from(self.queries().scale).abs();
         let mut errors = vec![0.0; self.q_len * self.query_heads()];
         for head in 0..self.kept.len() {
             let data = cache.head(head)?;

@@ -2,8 +2,13 @@
 //
 // Lanes are 16 teams of 8. A team has four neighbouring rows, one a component of its vectors; a lane of it
 // has every eighth key. Numbers come to workgroup memory DEPTH quads at a time.
+// Sibling: matrix.wgsl.
 // Expects: const DEPTH, HEAD_QUADS, ROW_PIECES; tiles/params.wgsl, a part with key_row, a part with
 // tensor_row, an element_*.wgsl, a q_*.wgsl, lib/products.wgsl; alias Logits = vec4<f32>.
+
+struct Lane {
+    @builtin(local_invocation_index) index: u32,
+}
 
 const LANES: u32 = 128u;
 const TILE: u32 = 64u;
@@ -102,4 +107,29 @@ fn products(segment: Segment, first_row: u32, first_key: u32, last_key: u32, ind
         workgroupBarrier();
     }
     return sums;
+}
+
+// Keys `start .. end` of each of four rows.
+struct Seen {
+    start: vec4<u32>,
+    end: vec4<u32>,
+}
+
+fn masked(x: vec4<f32>, key: u32, seen: Seen) -> vec4<f32> {
+    let sees = (vec4<u32>(key) >= seen.start) & (vec4<u32>(key) < seen.end);
+    return select(vec4<f32>(NO_KEY), x, sees);
+}
+
+// `key` is the block's first.
+fn masked_block(x: Block, key: u32, seen: Seen) -> Block {
+    return Block(
+        masked(x.a, key, seen),
+        masked(x.b, key + 8u, seen),
+        masked(x.c, key + 16u, seen),
+        masked(x.d, key + 24u, seen),
+        masked(x.e, key + 32u, seen),
+        masked(x.f, key + 40u, seen),
+        masked(x.g, key + 48u, seen),
+        masked(x.h, key + 56u, seen),
+    );
 }

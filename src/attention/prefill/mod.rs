@@ -42,7 +42,7 @@ mod tests;
 
 use super::decode::{self, DecodeQueries, LSE, O};
 use super::decode_split::output_parts;
-use super::tiles::{LANES, POOL, RowMap, RowMapShape, Text, Tiles};
+use super::tiles::{Beside, Form, RowMap, RowMapShape, Text, Tiles};
 use super::{CacheShape, Layout};
 use crate::Result;
 use crate::launch::{
@@ -113,16 +113,19 @@ impl Prefill {
         Tiles { kernel: NAME, shape, tensor_rows: *tensor_rows, queries, map }
     }
 
-    fn shader(&self) -> Shader {
-        let tiles = self.tiles();
+    fn shader(&self, tiles: &Tiles<'_>, form: Form) -> Shader {
         let lse = match self.queries.lse {
             true => part!("attention/lse.wgsl"),
             false => part!("attention/lse_none.wgsl"),
         };
-        Text::of(&tiles, part!("attention/tiles/keys_all.wgsl"))
+        let attend = match form {
+            Form::Lanes => part!("attention/tiles/attend_lanes.wgsl"),
+            Form::Matrix => part!("attention/tiles/attend_matrix.wgsl"),
+        };
+        Text::of(tiles, form, part!("attention/tiles/keys_all.wgsl"))
             .with(&output_parts(self.queries.output))
-            .with_values(&tiles)
-            .with(&[lse])
+            .with_values(tiles, form)
+            .with(&[lse, attend])
             .shader(NAME, part!("attention/prefill.wgsl"))
     }
 
@@ -149,7 +152,7 @@ impl Spec for Prefill {
     /// [`Error::Range`](crate::Error::Range) and [`Error::Shape`](crate::Error::Shape) for queries that
     /// cannot be or do not fit the map, [`Error::BindingTooLarge`](crate::Error::BindingTooLarge) naming
     /// the tensor: a cache can be split by its heads.
-    fn launches(&self, caps: &Caps, _knobs: &Knobs) -> Result<Vec<Launch>> {
+    fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
         if self.queries.q_len == 0 {
             return Ok(Vec::new());
         }
@@ -163,13 +166,14 @@ impl Spec for Prefill {
             operands.push(tiles.lse(caps)?);
         }
         let bindings = bindings(tiles.scaled(), self.queries.lse);
-        let needs = decode::needs(LANES, POOL, bindings.len(), &operands);
+        let form = tiles.form(Beside::Weights, caps, knobs)?;
+        let needs = tiles.needs((form, Beside::Weights), bindings.len(), &operands);
         needs.check(NAME, caps)?;
         let groups = u64::from(params.heads) * u64::from(params.row_tiles);
         Ok(vec![Launch {
             kernel: NAME,
-            variant: "baseline",
-            shader: self.shader(),
+            variant: form.name(),
+            shader: self.shader(&tiles, form),
             bindings,
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),

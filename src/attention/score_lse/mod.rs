@@ -24,8 +24,8 @@
 //! [`Traffic`] is the rows of keys read once, `q`, `lse`, and two operations a number of every pair of query
 //! row and key that it sees.
 
-use super::decode::{self, DecodeQueries, LSE};
-use super::tiles::{LANES, POOL, Params, RowMap, RowMapShape, Text, Tiles};
+use super::decode::{DecodeQueries, LSE};
+use super::tiles::{Beside, Form, Params, RowMap, RowMapShape, Text, Tiles};
 use super::{CacheShape, Layout};
 use crate::launch::{Access, Binding, Caps, Knobs, Launch, Spec, Traffic, linear_grid, part};
 use crate::{Error, Result};
@@ -151,7 +151,7 @@ impl Spec for ScoreLse {
     /// # Errors
     /// [`Error::Range`] and [`Error::Shape`] for queries that cannot be or do not fit the map,
     /// [`Error::BindingTooLarge`] naming the tensor: a cache can be split by its heads.
-    fn launches(&self, caps: &Caps, _knobs: &Knobs) -> Result<Vec<Launch>> {
+    fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
         if self.queries.q_len == 0 {
             return Ok(Vec::new());
         }
@@ -167,14 +167,19 @@ impl Spec for ScoreLse {
         let mut operands = tiles.operands(false, caps)?;
         operands.push(tiles.lse(caps)?);
         let bindings = bindings(tiles.scaled());
-        let needs = decode::needs(LANES, POOL, bindings.len(), &operands);
+        let form = tiles.form(Beside::Nothing, caps, knobs)?;
+        let add_up = match form {
+            Form::Lanes => part!("attention/tiles/sum_lanes.wgsl"),
+            Form::Matrix => part!("attention/tiles/sum_matrix.wgsl"),
+        };
+        let needs = tiles.needs((form, Beside::Nothing), bindings.len(), &operands);
         needs.check(NAME, caps)?;
         let groups = u64::from(params.heads) * u64::from(params.row_tiles);
         Ok(vec![Launch {
             kernel: NAME,
-            variant: "baseline",
-            shader: Text::of(&tiles, part!("attention/tiles/keys_spans.wgsl"))
-                .with(&[part!("attention/lse.wgsl")])
+            variant: form.name(),
+            shader: Text::of(&tiles, form, part!("attention/tiles/keys_spans.wgsl"))
+                .with(&[part!("attention/lse.wgsl"), add_up])
                 .shader(NAME, part!("attention/score_lse.wgsl")),
             bindings,
             operands,

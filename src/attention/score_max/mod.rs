@@ -41,7 +41,7 @@ pub use place::ScorePlace;
 use super::decode::{self, DecodeQueries, LSE, STATES};
 use super::score_lse::{KeySpans, check_starts};
 use super::score_merge::ScoreMerge;
-use super::tiles::{LANES, POOL, Params, RowMap, RowMapShape, TILE, Text, Tiles};
+use super::tiles::{Beside, Form, Params, RowMap, RowMapShape, TILE, Text, Tiles};
 use super::{CacheShape, Denominator, Layout};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Scratch, Shader, Spec, Traffic, linear_grid, part,
@@ -168,8 +168,8 @@ impl ScoreMax {
         }
     }
 
-    fn shader(&self, tiles: &Tiles<'_>, cut: bool, sums: Sums) -> Shader {
-        Text::of(tiles, part!("attention/tiles/keys_chunk.wgsl"))
+    fn shader(&self, tiles: &Tiles<'_>, form: Form, cut: bool, sums: Sums) -> Shader {
+        Text::of(tiles, form, part!("attention/tiles/keys_chunk.wgsl"))
             .with(&[
                 part!("attention/tiles/best.wgsl"),
                 match sums {
@@ -181,6 +181,10 @@ impl ScoreMax {
                 match cut {
                     true => part!("attention/tiles/score_part.wgsl"),
                     false => part!("attention/tiles/score_whole.wgsl"),
+                },
+                match form {
+                    Form::Lanes => part!("attention/tiles/best_lanes.wgsl"),
+                    Form::Matrix => part!("attention/tiles/best_matrix.wgsl"),
                 },
             ])
             .shader(NAME, part!("attention/score_max.wgsl"))
@@ -255,15 +259,16 @@ impl ScoreMax {
         }
         let bound = sums == Sums::Given || (sums == Sums::Scratch && !cut);
         let bindings = bindings(tiles.scaled(), bound, cut);
-        let needs = decode::needs(LANES, POOL, bindings.len(), &operands);
+        let form = tiles.form(Beside::Sums, caps, knobs)?;
+        let needs = tiles.needs((form, Beside::Sums), bindings.len(), &operands);
         let largest = scratch.iter().map(|part| part.bytes).max().unwrap_or(0);
         let needs = Needs { binding_bytes: needs.binding_bytes.max(largest), ..needs };
         needs.check(NAME, caps)?;
         let groups = [params.heads, params.key_tiles, slices].map(u64::from).iter().product();
         let launch = Launch {
             kernel: NAME,
-            variant: "baseline",
-            shader: self.shader(&tiles, cut, sums),
+            variant: form.name(),
+            shader: self.shader(&tiles, form, cut, sums),
             bindings,
             operands,
             params: bytemuck::bytes_of(&params).to_vec(),

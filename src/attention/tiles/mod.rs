@@ -9,7 +9,8 @@ pub(super) use shader::Text;
 
 use super::decode::{self, KEY_PARAMS, KEYS, LSE, Q, SCHEDULE, VALUE_PARAMS, VALUES};
 use super::{CacheShape, DecodeQueries, KvElement};
-use crate::launch::{Access, Binding, Caps, Operand};
+use crate::launch::{Access, Binding, Caps, Knobs, Needs, Operand};
+use crate::linear::Activation;
 use crate::{Error, Result};
 
 /// Number of the row map's binding.
@@ -19,8 +20,6 @@ pub const ROW_MAP: u32 = SCHEDULE;
 pub(super) const TILE: u32 = 64;
 /// Lanes of a workgroup.
 pub(super) const LANES: u32 = 128;
-/// Bytes of workgroup memory: what every device has.
-pub(super) const POOL: u32 = 16 << 10;
 
 pub(super) const PARAMS_BINDING: Binding = Binding::new(0, "params", Access::Uniform);
 pub(super) const Q_BINDING: Binding = Binding::new(Q, "q", Access::Read);
@@ -51,6 +50,36 @@ pub(super) struct Params {
     pub(super) score_stride: u32,
     pub(super) inner: f32,
     pub(super) outer: f32,
+}
+
+/// How products are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// By lanes, in registers.
+    Lanes,
+    /// By cooperative matrices.
+    Matrix,
+}
+
+impl Form {
+    /// The variant.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Lanes => "baseline",
+            Self::Matrix => "matrix",
+        }
+    }
+}
+
+/// What a kernel has in workgroup memory beside tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    /// Weights of values.
+    Weights,
+    /// Nothing.
+    Nothing,
+    /// What is taken from logits.
+    Sums,
 }
 
 /// Queries of new tokens over one layer's cache.
@@ -139,6 +168,54 @@ impl Tiles<'_> {
     /// Whether rows have parameters.
     pub(super) fn scaled(&self) -> bool {
         self.shape.element().scaled()
+    }
+
+    /// How products are made: what the knobs say, or by matrices where the device has them, their numbers
+    /// are f16's, and workgroup memory suffices.
+    pub(super) fn form(&self, beside: Beside, caps: &Caps, knobs: &Knobs) -> Result<Form> {
+        let halves = self.queries.input == Activation::F16
+            && matches!(self.shape.element(), KvElement::F16 | KvElement::Int8)
+            && self.shape.head_dim() <= 128;
+        let fits = self.workgroup_bytes(Form::Matrix, beside) <= caps.max_workgroup_bytes;
+        match knobs.matrix {
+            Some(true) if !halves => {
+                let what = format!("{} with cooperative matrices", self.kernel);
+                let why =
+                    "queries have to be f16, rows f16 or int8, and their dimension 128 at most";
+                Err(Error::unsupported(what, why))
+            }
+            Some(true) => Ok(Form::Matrix),
+            None if halves && fits && caps.has_matrices() => Ok(Form::Matrix),
+            None | Some(false) => Ok(Form::Lanes),
+        }
+    }
+
+    fn workgroup_bytes(&self, form: Form, beside: Beside) -> u32 {
+        // 256 numbers at most.
+        let dim = self.shape.head_dim() as u32;
+        if form == Form::Lanes {
+            return 16 << 10;
+        }
+        let factors = if self.scaled() { 4 * TILE } else { 0 };
+        let beside = match beside {
+            Beside::Weights => 2 * TILE * TILE + 16,
+            Beside::Nothing => 0,
+            Beside::Sums => 4 * TILE,
+        };
+        2 * TILE * (dim + 8) + 4 * TILE * TILE + factors + beside
+    }
+
+    /// What a launch with these operands needs.
+    pub(super) fn needs(
+        &self,
+        (form, beside): (Form, Beside),
+        bindings: usize,
+        operands: &[Operand],
+    ) -> Needs {
+        let matrix = form == Form::Matrix;
+        let bytes = self.workgroup_bytes(form, beside);
+        let needs = decode::needs(LANES, bytes, bindings, operands);
+        Needs { matrix, f16: matrix, subgroups: matrix, ..needs }
     }
 
     /// Quads of a row of numbers, and those that are staged at a time.
