@@ -10,8 +10,11 @@ use criterion::measurement::WallTime;
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
-use fewbytes::attention::SelectPairs;
 use fewbytes::attention::select_pairs::Segments;
+use fewbytes::attention::{
+    CacheShape, DecodeQueries, Denominator, KeySpans, KvElement, Layout, MaxAttention, Prefill,
+    ROW_MAP, RowMap, ScorePlace, SelectPairs, prefill, score_max,
+};
 use fewbytes::launch::Route;
 use fewbytes::linear::compensate::Source;
 use fewbytes::linear::gemm::{self, Block};
@@ -27,7 +30,7 @@ use fewbytes::linear::{
 use fewbytes::stream::{StreamCopy, StreamRead};
 use fewbytes::{Knobs, Spec};
 use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, Probe};
-use fewbytes_wgpu::{Context, OpenOptions, wgpu};
+use fewbytes_wgpu::{Context, OpenOptions, View, wgpu};
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -61,15 +64,28 @@ fn row(
     spec: &(impl Spec + ?Sized),
     knobs: &Knobs,
 ) {
+    row_with(group, ctx, id, spec, knobs, &[]);
+}
+
+/// One row, some of whose tensors hold something in particular.
+fn row_with(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    ctx: &Device,
+    id: BenchmarkId,
+    spec: &(impl Spec + ?Sized),
+    knobs: &Knobs,
+    others: &[(u32, View)],
+) {
     let launches = spec.launches(ctx.caps(), knobs).expect("launches");
     let budget = Budget::for_device(ctx.info());
     let operands = Operands::new(ctx, &launches, Order::Chain, &budget).expect("tensors");
     let plan = ctx.plan_launches(launches).expect("a plan");
-    let rotation = operands.rotation(ctx, &plan).expect("a rotation");
+    let rotation = operands.rotation_with(ctx, &plan, others).expect("a rotation");
     let traffic = plan.traffic();
     // Products of many vectors are told by their operations, however few of them a byte.
     let many = [gemm::NAME, gemm_bitplane::NAME, matmul_bitplane::NAME, hessian_update::NAME];
-    let many = many.contains(&spec.kernel()) || spec.kernel() == lnq_product::NAME;
+    let attention = [prefill::NAME, score_max::NAME].contains(&spec.kernel());
+    let many = many.contains(&spec.kernel()) || spec.kernel() == lnq_product::NAME || attention;
     group.throughput(if many {
         Throughput::Elements(traffic.flops)
     } else {
@@ -295,6 +311,42 @@ fn selections(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// New tokens over a cache of 8 heads with 4 query heads each, and the scores of a chunk of it.
+fn attention(criterion: &mut Criterion) {
+    let ctx = Device::open();
+    let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
+    let (context, tokens) = if software { (256, 40) } else { (8192, 1024) };
+    println!("{}: {tokens} tokens behind {context}", ctx.describe());
+    for element in [KvElement::F16, KvElement::Int8] {
+        let shape = CacheShape::new(8, 128, element).expect("a shape");
+        let layout = Layout::ragged(shape, &[context; 8], tokens, context);
+        let mut layout = layout.expect("a layout");
+        layout.append(tokens).expect("room");
+        let map = RowMap::new(&layout, &[]).expect("a map");
+        let words = [(ROW_MAP, ctx.upload(map.words()).expect("a buffer"))];
+        let f16 = Activation::F16;
+        let queries = DecodeQueries {
+            q_len: tokens as usize,
+            input: f16,
+            output: f16,
+            ..DecodeQueries::new(&shape, 4)
+        };
+        let mut group = criterion.benchmark_group("prefill");
+        let spec = Prefill::new(queries, &layout, &map).expect("a spec");
+        let id = BenchmarkId::new(element.name(), tokens);
+        row_with(&mut group, &ctx, id, &spec, &Knobs::default(), &words);
+        group.finish();
+        let mut group = criterion.benchmark_group("max_attention");
+        let spans = KeySpans { sink: 4, first: 4, rows: tokens };
+        let place = ScorePlace::of_layer(8, tokens as usize);
+        let what = (spans, Denominator::Subset);
+        let spec = MaxAttention::new(queries, &layout, &map, what, place).expect("a spec");
+        let id = BenchmarkId::new(element.name(), tokens);
+        row_with(&mut group, &ctx, id, &spec, &Knobs::default(), &words);
+        group.finish();
+    }
+}
+
 criterion_group! {
     name = benches;
     // What happens between two times is no part of them, so few are enough.
@@ -302,6 +354,6 @@ criterion_group! {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(100));
-    targets = kernels, residuals, hessians, selections
+    targets = kernels, residuals, hessians, selections, attention
 }
 criterion_main!(benches);

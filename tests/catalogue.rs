@@ -74,9 +74,14 @@ fn cooperative_matrices_are_in_the_catalogue_and_enabled_for_naga_alone() {
     let all = catalogue();
     let variants: BTreeSet<_> =
         all.values().filter(|l| l.needs().matrix).map(|l| (l.kernel(), l.variant())).collect();
-    for expected in
-        [("gemm", "matrix"), ("gemm_bitplane", "matrix"), ("gemm_bitplane", "matrix half")]
-    {
+    for expected in [
+        ("gemm", "matrix"),
+        ("gemm_bitplane", "matrix"),
+        ("gemm_bitplane", "matrix half"),
+        ("prefill", "matrix"),
+        ("score_lse", "matrix"),
+        ("score_max", "matrix"),
+    ] {
         assert!(variants.contains(&expected), "{variants:?}");
     }
     for launch in all.values() {

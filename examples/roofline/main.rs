@@ -15,6 +15,7 @@ mod checks;
 mod compare;
 mod forms;
 mod options;
+mod prefill;
 mod published;
 mod qdec;
 mod report;
@@ -92,6 +93,9 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
     }
     if cli.selection {
         return selection::run(cli, chosen);
+    }
+    if cli.prefill {
+        return prefill::run(cli, chosen);
     }
     if cli.qdec {
         return qdec::run(cli, chosen);

@@ -85,6 +85,12 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published", "qdec", "svg",
         "attention"])]
     pub(crate) selection: bool,
+    /// Measures the attention of many new tokens, and the passes that score a chunk of a cache, instead of
+    /// rows: microseconds and operations by context and element, with --experimental by cooperative
+    /// matrices too. --filter picks elements, --quick takes fewer samples
+    #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published", "qdec", "svg",
+        "attention", "selection"])]
+    pub(crate) prefill: bool,
     /// Names the rows and stops
     #[arg(long)]
     pub(crate) list: bool,

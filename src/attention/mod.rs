@@ -110,9 +110,14 @@ mod layout;
 pub mod list_pairs;
 mod places;
 mod plan;
+pub mod prefill;
 pub mod reference;
+pub mod score_lse;
+pub mod score_max;
+pub mod score_merge;
 pub mod select_pairs;
 mod shape;
+mod tiles;
 
 pub use append_kv::AppendKv;
 pub use cache::{HeadData, KvCache, KvTensor};
@@ -132,8 +137,12 @@ pub use layout::{
 pub use list_pairs::ListPairs;
 pub use places::Places;
 pub use plan::{DIRECT, OPEN, Plan, Planner, REPLAN_ROWS, Segment, TILE};
+pub use prefill::Prefill;
+pub use score_lse::{KeySpans, ScoreLse};
+pub use score_max::{MaxAttention, ScoreMax, ScorePlace};
 pub use select_pairs::SelectPairs;
 pub use shape::{CacheShape, HEAD_DIMS, PIECE};
+pub use tiles::{ROW_MAP, RowMap, RowMapShape};
 
 /// What `m` of a state and `lse` of a row are where there is no key: no infinity, which WGSL lets
 /// compilers assume not to be.

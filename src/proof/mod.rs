@@ -27,11 +27,15 @@ mod lnq_objective;
 mod lnq_product;
 mod lnq_table;
 mod matmul_bitplane;
+mod prefill;
 mod products;
+mod score_lse;
+mod score_max;
 mod select_channels;
 mod select_pairs;
 mod stream;
 mod sum_slices;
+mod tiles;
 mod vector;
 
 pub use check::{Expected, Measure, Mismatch};
@@ -145,6 +149,9 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(add::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(decode_split::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(decode_merge::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(prefill::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(score_lse::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(score_max::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(append_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(gather_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(select_pairs::cases().into_iter().map(|case| Box::new(case) as _));
