@@ -51,6 +51,8 @@
 //! When segments are laid out anew ([`Layout::relayout`]), [`RowCopy`] lists what moves.
 //!
 //! On a device [`append_kv`] writes new rows and [`gather_kv`] copies those that stay.
+//! [`prefill`] attends to them with many new tokens at once, which [`RowMap`] tells where rows lie;
+//! [`MaxAttention`] scores them by the largest attention that a pass pays them.
 //!
 //! A [`KvCache`] is a layout with its data in host memory, and perhaps the position of every row,
 //! `positions [rows]`; files of caches are `file::CacheFile`'s (feature `safetensors`).
