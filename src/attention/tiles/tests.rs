@@ -155,7 +155,7 @@ fn every_product_and_every_weighted_value_is_made_once() {
 #[test]
 fn every_piece_of_a_tile_is_staged_once() {
     for pieces in [4, 5, 6, 8, 10, 12, 16] {
-        let ahead = (pieces + 1_usize) / 2;
+        let ahead = usize::div_ceil(pieces, 2);
         let mut seen = vec![0; 64 * pieces];
         for index in 0..128 {
             for unit in (0..ahead).map(|i| index + 128 * i).filter(|unit| *unit < 64 * pieces) {
