@@ -35,7 +35,8 @@
 //! within `2^-9` of the largest value. Sums, and so `lse`, are f32's. A row's weights are powers above a
 //! base that follows the row's maximum only where that is far above it, so sums are seldom scaled.
 //!
-//! Knobs: `matrix`; by default where it can be.
+//! Knobs: `matrix`; by default where it can be and outputs are f16, or
+//! [`DecodeQueries::arithmetic`](super::DecodeQueries) is f16's.
 //!
 //! Few query rows over many keys keep few workgroups busy: up to 16 query rows of a KV head are
 //! [`decode_split`](super::decode_split)'s work. On devices that are reset when one submission takes

@@ -270,8 +270,7 @@ impl SelectPairs {
         let whole = (4..=128).contains(&size) && size.is_power_of_two();
         let known = caps.subgroups && size == caps.subgroup_max && whole;
         match knobs.reduce {
-            None => Ok(known.then_some(size)),
-            Some(Reduce::Workgroup) => Ok(None),
+            None | Some(Reduce::Workgroup) => Ok(None),
             Some(Reduce::Subgroup) if known => Ok(Some(size)),
             Some(reduce) => {
                 let why =
@@ -304,8 +303,9 @@ impl Spec for SelectPairs {
     fn candidates(&self, caps: &Caps) -> Vec<Knobs> {
         let rows = |rows| Knobs { rows: Some(rows), ..Knobs::DEFAULT };
         let mut all = vec![Knobs::DEFAULT, rows(4), rows(16), rows(64)];
-        if let Ok(Some(_)) = self.subgroup(caps, &Knobs::DEFAULT) {
-            all.push(Knobs { reduce: Some(Reduce::Workgroup), ..Knobs::DEFAULT });
+        let subgroup = Knobs { reduce: Some(Reduce::Subgroup), ..Knobs::DEFAULT };
+        if self.subgroup(caps, &subgroup).is_ok() {
+            all.push(subgroup);
         }
         all
     }

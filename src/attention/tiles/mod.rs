@@ -12,7 +12,7 @@ pub(super) use shader::Text;
 use super::decode::{self, KEY_PARAMS, KEYS, LSE, Q, SCHEDULE, VALUE_PARAMS, VALUES};
 use super::{CacheShape, DecodeQueries, KvElement};
 use crate::launch::{Access, Binding, Caps, Knobs, Needs, Operand};
-use crate::linear::Activation;
+use crate::linear::{Activation, Arithmetic};
 use crate::{Error, Result};
 
 /// Number of the row map's binding.
@@ -173,11 +173,15 @@ impl Tiles<'_> {
     }
 
     /// How products are made: what the knobs say, or by matrices where the device has them, their numbers
-    /// are f16's, and workgroup memory suffices.
+    /// are f16's, and workgroup memory suffices. Weights are rounded to f16 unasked only where outputs are
+    /// so too.
     pub(super) fn form(&self, beside: Beside, caps: &Caps, knobs: &Knobs) -> Result<Form> {
         let halves = self.queries.input == Activation::F16
             && matches!(self.shape.element(), KvElement::F16 | KvElement::Int8)
             && self.shape.head_dim() <= 128;
+        let rounds = beside != Beside::Weights
+            || self.queries.output == Activation::F16
+            || self.queries.arithmetic == Arithmetic::F16;
         let fits = self.workgroup_bytes(Form::Matrix, beside) <= caps.max_workgroup_bytes;
         match knobs.matrix {
             Some(true) if !halves => {
@@ -187,7 +191,7 @@ impl Tiles<'_> {
                 Err(Error::unsupported(what, why))
             }
             Some(true) => Ok(Form::Matrix),
-            None if halves && fits && caps.has_matrices() => Ok(Form::Matrix),
+            None if halves && rounds && fits && caps.has_matrices() => Ok(Form::Matrix),
             None | Some(false) => Ok(Form::Lanes),
         }
     }
@@ -202,7 +206,8 @@ impl Tiles<'_> {
         let beside = match beside {
             Beside::Weights => 2 * TILE * TILE + 16,
             Beside::Nothing => 0,
-            Beside::Sums => 4 * TILE,
+            // Of three tiles, and where rows begin.
+            Beside::Sums => 16 * TILE,
         };
         2 * TILE * (dim + 8) + 4 * TILE * TILE + factors + beside
     }
