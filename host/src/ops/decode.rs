@@ -25,6 +25,7 @@
 //! }
 //! ```
 
+use super::DeviceCache;
 use super::decode_merge::expect_lse;
 use super::decode_split::expect_queries;
 use crate::{Arg, Bound, Context, Element, View};
@@ -42,6 +43,14 @@ pub struct Rows<'a> {
     pub values: &'a View,
     /// Parameters of keys and of values, `[rows]` each, u32; of int8 and int4 only.
     pub params: Option<[&'a View; 2]>,
+}
+
+impl<'a> Rows<'a> {
+    /// Keys and values of a cache.
+    pub fn of(cache: &'a DeviceCache) -> Self {
+        let params = cache.key_params().zip(cache.value_params());
+        Self { keys: cache.keys(), values: cache.values(), params: params.map(<[_; 2]>::from) }
+    }
 }
 
 /// A schedule on the device.

@@ -16,6 +16,7 @@ pub mod gemm;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 pub mod gemv_vector;
+mod head_groups;
 pub mod hessian;
 pub mod hessian_update;
 mod kv_cache;
