@@ -2,7 +2,7 @@
 //!
 //! A [`Schedule`] is uploaded once for a plan ([`DecodePlan::upload`]); appended rows cost a write of
 //! four bytes a step ([`DecodePlan::update`]). [`BoundDecode::record`] refuses a plan that is stale or a
-//! schedule that was not brought up to date.
+//! schedule that was not brought up to date. How many workgroups to plan for [`calibrate`] finds out.
 //!
 //! ```no_run
 //! use fewbytes::Knobs;
@@ -24,6 +24,11 @@
 //!     ctx.block_on(ctx.read::<f32>(&o))
 //! }
 //! ```
+
+#[cfg(not(target_arch = "wasm32"))]
+pub use super::decode_calibration::{
+    Calibration, CalibrationOptions, CalibrationTrial, calibrate, calibrate_with, time,
+};
 
 use super::DeviceCache;
 use super::decode_merge::expect_lse;

@@ -7,6 +7,8 @@ mod bitplane_weights;
 pub mod compensate;
 pub mod compensated;
 pub mod decode;
+#[cfg(not(target_arch = "wasm32"))]
+mod decode_calibration;
 pub mod decode_merge;
 pub mod decode_split;
 pub mod dequantize_bitplane;
