@@ -134,7 +134,7 @@ fn filled(tables: &[Table]) -> KvCache {
 }
 
 fn queries(rng: &mut ChaCha8Rng) -> Vec<f32> {
-    let number = |at: usize| if at % DIM == 0 { 1.0 } else { rng.random_range(-1.0..1.0) };
+    let number = |at: usize| if at.is_multiple_of(DIM) { 1.0 } else { rng.random_range(-1.0..1.0) };
     (0..HEADS * GROUP * DIM).map(number).collect()
 }
 
