@@ -37,8 +37,8 @@ fn load_seen(segment: Segment, first_row: u32) -> Seen {
     return all;
 }
 
-fn sees(all: Seen, key: u32) -> RowTests {
-    return (RowNumbers(key) >= all.starts) & (RowNumbers(key) < all.ends);
+fn sees(all: Seen, head: u32, key: u32) -> RowTests {
+    return (RowNumbers(key) >= all.starts) & (RowNumbers(key) < all.ends) & RowTests(stays(head, key));
 }
 
 fn attend(segment: Segment, lane: Lane) {
@@ -92,10 +92,10 @@ fn attend(segment: Segment, lane: Lane) {
             x_2 += subgroupShuffleXor(x_2, bit);
             x_3 += subgroupShuffleXor(x_3, bit);
         }
-        let sees_0 = sees(all, key_0);
-        let sees_1 = sees(all, key_1);
-        let sees_2 = sees(all, key_2);
-        let sees_3 = sees(all, key_3);
+        let sees_0 = sees(all, segment.head, key_0);
+        let sees_1 = sees(all, segment.head, key_1);
+        let sees_2 = sees(all, segment.head, key_2);
+        let sees_3 = sees(all, segment.head, key_3);
         x_0 = select(Rows(NO_KEY), logit(dot_of(x_0, q_sum, codec_0)), sees_0);
         x_1 = select(Rows(NO_KEY), logit(dot_of(x_1, q_sum, codec_1)), sees_1);
         x_2 = select(Rows(NO_KEY), logit(dot_of(x_2, q_sum, codec_2)), sees_2);

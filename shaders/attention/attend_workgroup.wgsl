@@ -60,7 +60,7 @@ fn attend(segment: Segment, lane: Lane) {
         let end = select(0u, count, row < ROWS);
         var highest = top;
         for (var i = index % ROW_LANES; i < end; i += ROW_LANES) {
-            if inside(span, tile + i) {
+            if inside(span, tile + i) && stays(segment.head, tile + i) {
                 highest = max(highest, weights[row * LANES + i]);
             }
         }
@@ -74,7 +74,8 @@ fn attend(segment: Segment, lane: Lane) {
         sum *= shrink;
         for (var i = index % ROW_LANES; i < end; i += ROW_LANES) {
             let at = row * LANES + i;
-            let weight = select(0.0, exp2(weights[at] - top), inside(span, tile + i));
+            let seen = inside(span, tile + i) && stays(segment.head, tile + i);
+            let weight = select(0.0, exp2(weights[at] - top), seen);
             weights[at] = weight;
             sum += weight;
         }

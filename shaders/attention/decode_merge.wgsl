@@ -3,8 +3,8 @@
 //
 // A workgroup makes BLOCK_QUADS quads of one query row of one head. First its lanes find the maximum,
 // each of every LANES-th part; then it is known and no part waits for another. Lanes are TEAMS teams of
-// BLOCK_QUADS: a team takes every TEAMS-th part, a lane of it a quad, and four parts are under way at a
-// time; what the teams have is added up in their order.
+// BLOCK_QUADS: a team takes every TEAMS-th part, a lane of it a quad, and eight parts are under way at a
+// time, the first ones while the maximum is found; what the teams have is added up in their order.
 
 var<workgroup> lane_tops: array<f32, LANES>;
 var<workgroup> group_tops: array<f32, LANES / 16u>;
@@ -31,6 +31,31 @@ fn entry(part: u32, end: u32, head: u32, row: u32, quad: u32) -> Entry {
     return found;
 }
 
+// Every TEAMS-th part from one on.
+struct Entries {
+    a: Entry,
+    b: Entry,
+    c: Entry,
+    d: Entry,
+    e: Entry,
+    f: Entry,
+    g: Entry,
+    h: Entry,
+}
+
+fn entries(part: u32, end: u32, head: u32, row: u32, quad: u32) -> Entries {
+    return Entries(
+        entry(part, end, head, row, quad),
+        entry(part + TEAMS, end, head, row, quad),
+        entry(part + 2u * TEAMS, end, head, row, quad),
+        entry(part + 3u * TEAMS, end, head, row, quad),
+        entry(part + 4u * TEAMS, end, head, row, quad),
+        entry(part + 5u * TEAMS, end, head, row, quad),
+        entry(part + 6u * TEAMS, end, head, row, quad),
+        entry(part + 7u * TEAMS, end, head, row, quad),
+    );
+}
+
 fn added(before: Sums, found: Entry, top: f32) -> Sums {
     // A state without keys changes nothing, wherever its maximum is.
     if found.sums.y == 0.0 {
@@ -41,6 +66,11 @@ fn added(before: Sums, found: Entry, top: f32) -> Sums {
         fma(found.sums.y, factor, before.sum),
         fma(found.quad, vec4<f32>(factor), before.quad),
     );
+}
+
+fn all_added(before: Sums, found: Entries, top: f32) -> Sums {
+    let four = added(added(added(added(before, found.a, top), found.b, top), found.c, top), found.d, top);
+    return added(added(added(added(four, found.e, top), found.f, top), found.g, top), found.h, top);
 }
 
 // The largest maximum of parts with keys. To be called by all lanes.
@@ -80,18 +110,19 @@ fn decode_merge(
     let row = number / BLOCKS % ROWS;
     let block = number % BLOCKS;
     let parts = parts_of(head);
-    let top = top_of(parts, head, row, index);
     let team = index / BLOCK_QUADS;
     let place = index % BLOCK_QUADS;
     let quad = block * BLOCK_QUADS + place;
+    // Lanes that are left over have no parts.
+    var part = select(parts.y, parts.x + team, team < TEAMS);
+    var found = entries(part, parts.y, head, row, quad);
+    let top = top_of(parts, head, row, index);
     var state = Sums(0.0, vec4<f32>(0.0));
     if team < TEAMS {
-        for (var part = parts.x + team; part < parts.y; part += 4u * TEAMS) {
-            let a = entry(part, parts.y, head, row, quad);
-            let b = entry(part + TEAMS, parts.y, head, row, quad);
-            let c = entry(part + 2u * TEAMS, parts.y, head, row, quad);
-            let d = entry(part + 3u * TEAMS, parts.y, head, row, quad);
-            state = added(added(added(added(state, a, top), b, top), c, top), d, top);
+        while part < parts.y {
+            state = all_added(state, found, top);
+            part += 8u * TEAMS;
+            found = entries(part, parts.y, head, row, quad);
         }
         if place == 0u {
             team_sums[team] = state.sum;

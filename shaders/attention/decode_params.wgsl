@@ -19,6 +19,12 @@ struct Params {
     // A logit in base 2 is `outer` times the dot product; under a softcap `outer tanh(inner dot)`.
     inner: f32,
     outer: f32,
+    // Bits of rows `mask_first .. mask_first + mask_rows` of every head begin here in the schedule, so
+    // many words a head.
+    masks: u32,
+    mask_words: u32,
+    mask_first: u32,
+    mask_rows: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -37,16 +37,16 @@ pub(super) fn cases() -> Vec<LseCase> {
     for (group, q_len) in [(1, 1), (1, 3), (3, 22), (7, 17), (1, 64), (1, 65), (4, 70)] {
         let appended = q_len as u32;
         let setting = Setting { group, q_len, appended, ..base.setting };
-        all.push(case(Scored { setting, ..base }, [4, 10, 30]));
+        all.push(case(Scored { setting }, [4, 10, 30]));
     }
     for content in [Content::Steps, Content::NotNumbers, Content::NoQuery] {
         let setting = Setting { content, ..base.setting };
-        all.push(case(Scored { setting, ..base }, [5, 9, 50]));
+        all.push(case(Scored { setting }, [5, 9, 50]));
     }
     // More than a column of tiles.
     let setting =
         Setting { kept: &[300], place: Place::Plain, element: KvElement::Int8, ..base.setting };
-    all.push(case(Scored { setting, ..base }, [40, 50, 250]));
+    all.push(case(Scored { setting }, [40, 50, 250]));
     all
 }
 

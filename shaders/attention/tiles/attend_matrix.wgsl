@@ -69,6 +69,7 @@ fn attend(segment: Segment, first_row: u32, lane: Lane) {
     }
 
     sum += subgroupShuffleXor(sum, 16u);
+    sum = sum_of_powers(vec4<f32>(sum)).x;
     // Without keys 0 is stored.
     store(total, segment, first_row, lane, 1.0 / select(sum, 1.0, sum == 0.0));
     if lane.own < 16u && first_row + kept_place(lane) < query_rows() {

@@ -40,6 +40,7 @@ fn add_up(segment: Segment, first_row: u32, lane: Lane) {
     let most = max(top, other);
     sum *= exp2(top - most);
     sum += subgroupShuffleXor(sum, 16u);
+    sum = sum_of_powers(vec4<f32>(sum)).x;
     if lane.own < 16u && first_row + kept_place(lane) < query_rows() {
         store_lse(query_row(segment.head, row), most, sum);
     }

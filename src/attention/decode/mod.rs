@@ -47,6 +47,10 @@ pub(super) struct Params {
     pub(super) pages: u32,
     pub(super) inner: f32,
     pub(super) outer: f32,
+    pub(super) masks: u32,
+    pub(super) mask_words: u32,
+    pub(super) mask_first: u32,
+    pub(super) mask_rows: u32,
 }
 
 /// Queries of the newest tokens, and what becomes of them.

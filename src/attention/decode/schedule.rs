@@ -1,6 +1,6 @@
 //! One buffer with everything about where rows lie and who reads them.
 
-use crate::attention::{Layout, LayoutView, Plan};
+use crate::attention::{KeepMask, Layout, LayoutView, Plan};
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -24,6 +24,10 @@ pub struct ScheduleShape {
     pub page_rows: u32,
     /// Entries of the page table, those that may come included.
     pub entries: u32,
+    /// Rows of every head that have a bit in a mask; 0 where there is none.
+    pub mask_rows: u32,
+    /// The first of them.
+    pub mask_first: u32,
 }
 
 /// What kernels read of a plan and a layout, in words of u32:
@@ -37,6 +41,7 @@ pub struct ScheduleShape {
 /// | [`Plan::head_slots`] | `H + 1` |
 /// | [`Plan::segment_words`] | `4 S` |
 /// | the page table, with room for all pages of the pool | |
+/// | with a mask, a bit for each of its rows, whole words a head: [`Schedule::with_mask`] | `H ceil(n / 32)` |
 ///
 /// One buffer, as baseline devices bind 8 in all. Only the first two arrays, starts and the page table
 /// change from step to step: [`Schedule::update`].
@@ -75,9 +80,17 @@ impl ScheduleShape {
         self.segments_at() + 4 * u64::from(self.segments)
     }
 
+    fn masks(&self) -> u64 {
+        self.pages() + u64::from(self.entries)
+    }
+
+    fn mask_words(&self) -> u32 {
+        self.mask_rows.div_ceil(32)
+    }
+
     /// Words of all arrays.
     pub fn words(&self) -> u64 {
-        self.pages() + u64::from(self.entries)
+        self.masks() + u64::from(self.heads) * u64::from(self.mask_words())
     }
 
     /// The parameters that say where arrays begin; what only one kernel uses is 0.
@@ -101,6 +114,10 @@ impl ScheduleShape {
             pages: self.pages() as u32,
             inner: 0.0,
             outer: 0.0,
+            masks: self.masks() as u32,
+            mask_words: self.mask_words(),
+            mask_first: self.mask_first,
+            mask_rows: self.mask_rows,
         })
     }
 }
@@ -136,6 +153,8 @@ impl Schedule {
             slots: plan.slots(),
             page_rows: view.page_rows,
             entries: layout.rows().checked_div(view.page_rows).unwrap_or(0),
+            mask_rows: 0,
+            mask_first: 0,
         };
         shape.params()?;
         let mut schedule = Self {
@@ -168,12 +187,12 @@ impl Schedule {
             return Err(Error::shape("starts of a window", expected, starts.len()));
         }
         let mut changed = Vec::new();
-        let pages = self.shape.pages() as usize;
+        let pages = self.shape.pages() as usize..self.shape.masks() as usize;
         if layout.version() != self.version {
             self.put_layout(&layout.view());
             changed.push(0..self.shape.group_first() as usize);
-            if pages < self.words.len() {
-                changed.push(pages..self.words.len());
+            if !pages.is_empty() {
+                changed.push(pages);
             }
         } else if !starts.is_empty() {
             changed.push(0..self.shape.group_first() as usize);
@@ -184,6 +203,46 @@ impl Schedule {
         self.put_starts(starts);
         (self.version, self.appended) = (layout.version(), layout.appended());
         Ok(changed)
+    }
+
+    /// The same for attention that leaves out rows which a mask has no bit for, as if they had been
+    /// evicted: bit `p` of a head is that of its row `prefix + p`. Rows before and after those, appended ones
+    /// among them, are seen. The rows are read all the same: this is for trying many ratios on one cache,
+    /// not for saving bytes.
+    ///
+    /// # Errors
+    /// As [`Schedule::set_mask`], and [`Error::Range`] for more words than u32 counts.
+    pub fn with_mask(mut self, mask: &KeepMask, layer: usize, prefix: u32) -> Result<Self> {
+        let shape = ScheduleShape { mask_rows: mask.n(), mask_first: prefix, ..self.shape };
+        shape.params()?;
+        self.words.resize(shape.words() as usize, 0);
+        self.shape = shape;
+        self.set_mask(mask, layer)?;
+        Ok(self)
+    }
+
+    /// Another mask of as many rows, and tells which words have changed: none of the plan's.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another number of heads or rows, [`Error::Range`] for a layer that the mask
+    /// does not have.
+    pub fn set_mask(&mut self, mask: &KeepMask, layer: usize) -> Result<Range<usize>> {
+        let heads = self.shape.heads as usize;
+        if mask.heads() != heads {
+            return Err(Error::shape("KV heads of a mask", heads, mask.heads()));
+        }
+        if mask.n() != self.shape.mask_rows {
+            return Err(Error::shape("rows of a mask", self.shape.mask_rows, mask.n()));
+        }
+        if layer >= mask.layers() {
+            return Err(Error::range("layer of a mask", format!("0..{}", mask.layers()), layer));
+        }
+        let masks = self.shape.masks();
+        for head in 0..heads {
+            let at = masks + head as u64 * u64::from(self.shape.mask_words());
+            self.put(at, mask.head(layer, head));
+        }
+        Ok(masks as usize..self.words.len())
     }
 
     /// Whether this is the schedule of a layout as it is now.

@@ -13,7 +13,7 @@
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
-//! | 0 | params | 12 words, see `shaders/attention/decode_params.wgsl` |
+//! | 0 | params | 16 words, see `shaders/attention/decode_params.wgsl` |
 //! | 1 | given_o | `[parts, q_len, H G, D]`, f32; given parts only |
 //! | 2 | given_lse | `[parts, q_len, H G]`, f32; given parts only |
 //! | 6 | schedule | u32: [`Schedule`](super::Schedule); slots only |

@@ -10,7 +10,7 @@
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
-//! | 0 | params | 12 words, see `shaders/attention/decode_params.wgsl` |
+//! | 0 | params | 16 words, see `shaders/attention/decode_params.wgsl` |
 //! | 1 | q | `[q_len, H G, D]`, f32, or f16 in pairs |
 //! | 2 | keys | `[rows, row_words]`, u32: [the format](super#rows) |
 //! | 3 | values | the same |
@@ -22,6 +22,7 @@
 //!
 //! `m` is to base 2: the largest logit times `log2(e)`. Under a sliding window, starts are data of the
 //! schedule, a start for each new token and head, so a plan made earlier serves as the window moves on.
+//! Where the schedule has a mask ([`Schedule::with_mask`]), rows without a bit are not seen either.
 //! `R` is at most [`MAX_ROWS`]: more query rows are the work of a prefill kernel. Keys
 //! and values have to fit one binding each.
 //!

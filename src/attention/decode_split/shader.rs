@@ -50,6 +50,10 @@ impl DecodeSplit {
             part!("attention/decode_params.wgsl"),
             part!("attention/schedule.wgsl"),
             part!("attention/decode_segments.wgsl"),
+            match self.schedule.mask_rows {
+                0 => part!("attention/mask_none.wgsl"),
+                _ => part!("attention/mask_bits.wgsl"),
+            },
             match self.schedule.page_rows {
                 0 => part!("attention/rows_contiguous.wgsl"),
                 _ => part!("attention/rows_paged.wgsl"),

@@ -18,8 +18,9 @@
 //! | 6 | schedule | u32: [`RowMap`], without starts |
 //! | 9 | lse | `[q_len, H G]`, f32 |
 //!
-//! One variant, `baseline`: 128 lanes for 64 query rows of a KV head and tiles of 64 keys, as
-//! [`prefill`](super::prefill) makes logits; 16 KiB of workgroup memory, no feature. No knobs.
+//! Variants: `baseline`, 128 lanes for 64 query rows of a KV head and tiles of 64 keys, as
+//! [`prefill`](super::prefill) makes logits, in 16 KiB of workgroup memory without any feature; and `matrix`,
+//! of what [`prefill`](super::prefill)'s needs, in 34 KiB at most. Knobs: `matrix`; by default where it can be.
 //!
 //! [`Traffic`] is the rows of keys read once, `q`, `lse`, and two operations a number of every pair of query
 //! row and key that it sees.

@@ -22,8 +22,9 @@
 //! | 9 | lse | `[q_len, H G]`, f32, natural logarithms; not for [`Denominator::None`], nor where they lie before the parts |
 //! | 10 | score | f32: [`ScorePlace`]; where query rows are not cut |
 //!
-//! One variant, `baseline`: 128 lanes for 64 keys of a head, going through tiles of 64 query rows; 16 KiB of
-//! workgroup memory, no feature. Knobs: `slices`, parts that the query rows are cut into, each of other
+//! Variants: `baseline`, 128 lanes for 64 keys of a head, going through tiles of 64 query rows, in 16 KiB of
+//! workgroup memory without any feature; and `matrix`, of what [`prefill`](super::prefill)'s needs, in 34 KiB
+//! at most. Knobs: `matrix`, by default where it can be; `slices`, parts that the query rows are cut into, each of other
 //! workgroups, put together by [`score_merge`](super::score_merge); by default as many as keep about
 //! a thousand workgroups busy. Any number gives the same bits.
 //!

@@ -3,6 +3,8 @@
 
 mod row_map;
 mod shader;
+#[cfg(test)]
+mod tests;
 
 pub use row_map::{RowMap, RowMapShape};
 pub(super) use shader::Text;

@@ -1,7 +1,9 @@
 //! The case table of `decode_split`: with the merge that follows it, so that whole outputs are judged.
 
+mod masks;
+mod tolerances;
+
 use super::bitplane::{generator, stored, uniform};
-use super::products::gamma;
 use super::{Case, Expected, Output, Proof, Tensor};
 use crate::Result;
 use crate::attention::decode::{KEY_PARAMS, KEYS, LSE, O, Q, SCHEDULE, VALUE_PARAMS, VALUES};
@@ -58,6 +60,9 @@ pub(super) struct SplitCase {
     lse: bool,
     content: Content,
     arithmetic: Arithmetic,
+    /// Rows before a mask of the kept ones, and which of them stay: every so-many-th, and the last head's
+    /// not at all.
+    mask: Option<[u32; 2]>,
 }
 
 const DEFAULT: SplitCase = SplitCase {
@@ -76,6 +81,7 @@ const DEFAULT: SplitCase = SplitCase {
     lse: true,
     content: Content::Random,
     arithmetic: Arithmetic::F32,
+    mask: None,
 };
 
 pub(super) fn cases() -> Vec<SplitCase> {
@@ -134,6 +140,13 @@ pub(super) fn cases() -> Vec<SplitCase> {
     }
     for (window, q_len) in [(1, 1), (40, 1), (40, 3), (100, 4), (100_000, 2)] {
         all.push(SplitCase { window: Some(window), queries: [2, q_len], ..DEFAULT });
+    }
+    for (mask, queries) in [([0, 2], [4, 1]), ([5, 3], [7, 2]), ([64, 7], [1, 1])] {
+        let mask = Some(mask);
+        let kept = &[100, 100, 100];
+        all.push(SplitCase { mask, kept, queries, ..DEFAULT });
+        let element = KvElement::Int8;
+        all.push(SplitCase { mask, kept, queries, element, place: Place::Paged(16), ..DEFAULT });
     }
     for (at, dim) in crate::attention::HEAD_DIMS.into_iter().enumerate() {
         let half = SplitCase { dim, input: F16, arithmetic: Arithmetic::F16, ..DEFAULT };
@@ -298,6 +311,9 @@ impl Case for SplitCase {
         if self.arithmetic == Arithmetic::F16 {
             name += " f16-products";
         }
+        if let Some([prefix, step]) = self.mask {
+            name += &format!(" every {step} from {prefix}");
+        }
         if self.content != Content::Random {
             name += &format!(" {:?}", self.content);
         }
@@ -332,7 +348,13 @@ impl Case for SplitCase {
             }
         };
         self.append(&mut cache, self.appended[1], &mut rng)?;
-        let schedule = Schedule::new(&plan, cache.layout(), &self.starts(&cache))?;
+        let mut schedule = Schedule::new(&plan, cache.layout(), &self.starts(&cache))?;
+        // What a mask leaves is what an eviction would have left.
+        let mut left = cache.clone();
+        if let Some((mask, lists)) = self.masked(&cache)? {
+            schedule = schedule.with_mask(&mask, 0, self.mask.unwrap_or_default()[0])?;
+            left = cache.compact(&lists, 1)?;
+        }
         let spec = DecodeSplit::new(self.logits_of(), cache.layout(), &schedule)?;
         let q = self.q(cache.shape(), &mut rng);
 
@@ -346,7 +368,7 @@ impl Case for SplitCase {
             },
             window: self.window,
         };
-        let found = decode_attention(&queries, &cache)?;
+        let found = decode_attention(&queries, &left)?;
         let mut tensors = vec![
             Tensor::input(Q, stored(&q, self.input)),
             Tensor::input(SCHEDULE, bytemuck::cast_slice(schedule.words()).to_vec()),
@@ -376,53 +398,5 @@ impl Case for SplitCase {
             outputs.push(Output { binding: LSE, expected });
         }
         Ok(Proof { launches: Decode(spec).launches(caps, knobs)?, tensors, outputs })
-    }
-}
-
-impl SplitCase {
-    /// Of `o`, shares of the largest value of the head; of `lse`, from the logits' condition.
-    fn tolerances(
-        &self,
-        cache: &KvCache,
-        queries: &Queries<'_>,
-        o: &[f64],
-        lse: &[f64],
-    ) -> Result<(Vec<f64>, Vec<f64>)> {
-        let (dim, group) = (self.dim, self.queries[0]);
-        let (mut of_o, mut of_lse) = (vec![0.0; o.len()], vec![0.0; lse.len()]);
-        for head in 0..self.kept.len() {
-            let data = cache.head(head)?;
-            let largest = data.values.iter().filter(|v| v.is_finite());
-            let largest = largest.map(|v| f64::from(v.abs())).fold(0.0, f64::max);
-            let share = if cache.layout().len(head) > 65_536 { 5e-5 } else { 2e-5 };
-            for row in 0..lse.len() {
-                if row % queries.query_heads / group != head {
-                    continue;
-                }
-                let q = &queries.q[row * dim..(row + 1) * dim];
-                let condition = |k: &[f32]| {
-                    let products = q.iter().zip(k).map(|(q, k)| f64::from((q * k).abs()));
-                    queries.logits.scale.abs() * products.filter(|p| p.is_finite()).sum::<f64>()
-                };
-                let condition = data.keys.chunks(dim).map(condition).fold(0.0, f64::max);
-                // Products and their sum, a logarithm of what adds up to less than 2^17 weights.
-                let unit = f64::from(f32::EPSILON);
-                of_lse[row] = gamma(dim + 8) * condition + unit * (8.0 * lse[row].abs() + 64.0);
-                let mut share = share;
-                if self.arithmetic == Arithmetic::F16 {
-                    // A product and sums of two to four: four roundings at most, of less than all of it.
-                    let off = 4.0 * condition / 2048.0;
-                    of_lse[row] += off;
-                    share += (2.0 * off).exp_m1();
-                }
-                for at in row * dim..(row + 1) * dim {
-                    of_o[at] = share * largest;
-                    if self.output == Activation::F16 {
-                        of_o[at] += ((o[at].abs() + of_o[at]) / 2048.0).max(f64::powi(2.0, -25));
-                    }
-                }
-            }
-        }
-        Ok((of_o, of_lse))
     }
 }
