@@ -6,10 +6,11 @@ use fewbytes::attention::{
     CacheShape, Decode, DecodeQueries, DecodeSplit, KvCache, KvElement, KvTensor, Layout, Planner,
     Schedule,
 };
+use fewbytes::linear::Activation;
 use fewbytes::{Caps, Error, Knobs, Spec as _};
-use fewbytes_wgpu::ops::DeviceCache;
-use fewbytes_wgpu::ops::decode::{self, DecodePlan, Rows};
-use fewbytes_wgpu::{Context, Features, adapters};
+use fewbytes_wgpu::ops::decode::{self, BoundDecode, DecodePlan, Rows};
+use fewbytes_wgpu::ops::{DeviceCache, append_kv};
+use fewbytes_wgpu::{Context, Features, View, adapters};
 use half::f16;
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +29,9 @@ fn length(head: usize) -> u32 {
     130_000 + 3_001 * head as u32
 }
 
-/// The rows there are, of one head: keys and values, the rare ones last.
+/// The rows there are, of one head: keys and values, after the common ones the rare ones and then what was
+/// appended.
+#[derive(Clone)]
 struct Table {
     keys: Vec<[f32; DIM]>,
     values: Vec<[f32; DIM]>,
@@ -72,18 +75,32 @@ impl Table {
     /// Attention by how often every row is there, in f64: the outputs, and the largest difference that one
     /// rare row makes to them.
     fn attend(&self, head: usize, q: &[f32]) -> (Vec<f64>, f64) {
-        let mut counts = [0.0f64; COMMON + RARE];
+        // What was appended is there once.
+        let mut counts = vec![0.0; COMMON + RARE];
+        counts.resize(self.keys.len(), 1.0);
         (0..length(head)).for_each(|place| counts[self.at(place)] += 1.0);
         let o = self.weighted(&counts, q);
         let mut least = f64::INFINITY;
-        for rare in COMMON..COMMON + RARE {
-            let mut without = counts;
+        for rare in COMMON..counts.len() {
+            let mut without = counts.clone();
             without[rare] = 0.0;
             let without = self.weighted(&without, q);
             let off = o.iter().zip(&without).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             least = least.min(off);
         }
         (o, least)
+    }
+
+    /// With a new token's row, as heavy as a rare one.
+    fn appended(&self, rng: &mut ChaCha8Rng) -> Self {
+        let mut table = self.clone();
+        let mut row =
+            || std::array::from_fn(|_| f16::from_f32(rng.random_range(-0.25..0.25)).to_f32());
+        let mut key: [f32; DIM] = row();
+        key[0] = LOGIT / 0.125;
+        table.keys.push(key);
+        table.values.push(row().map(|x| 4.0 * x));
+        table
     }
 
     fn weighted(&self, counts: &[f64], q: &[f32]) -> Vec<f64> {
@@ -144,14 +161,8 @@ fn a_cache_beyond_a_binding_is_decoded_by_groups_of_heads() {
     let tables: Vec<Table> = (0..HEADS).map(|head| Table::of(head, &mut rng)).collect();
     let cache = filled(&tables);
     let q = queries(&mut rng);
-    let mut expected = Vec::new();
-    for (query_head, q) in q.chunks_exact(DIM).enumerate() {
-        let head = query_head / GROUP;
-        let (o, least) = tables[head].attend(head, q);
-        // A thousand times what is allowed below.
-        assert!(least > 2e-2, "a rare row of head {head} hardly matters: {least}");
-        expected.extend(o);
-    }
+    let more: Vec<Table> = tables.iter().map(|table| table.appended(&mut rng)).collect();
+    let [expected, then] = [&tables, &more].map(|tables| attended(tables, &q));
     // The short way agrees with the plain one, on the smallest head.
     let (one, own) = (cache.of_heads(0..1).unwrap(), &q[..GROUP * DIM]);
     let logits = Logits::scaled(0.125);
@@ -166,12 +177,36 @@ fn a_cache_beyond_a_binding_is_decoded_by_groups_of_heads() {
     assert!(!found.is_empty(), "no adapter: run `cargo xtask test`, which installs one");
     for adapter in &found {
         let ctx = pollster::block_on(Context::open_on(adapter, Features::Full)).unwrap();
-        let o = by_groups(&ctx, &cache, &q, limit);
-        assert_eq!(o.len(), expected.len());
-        for (at, (found, expected)) in o.iter().zip(&expected).enumerate() {
-            let off = (f64::from(*found) - expected).abs();
-            assert!(off <= 2e-5, "{} o {at}: {found} for {expected}", ctx.describe());
-        }
+        let mut groups = Groups::upload(&ctx, &cache, &q, limit);
+        groups.step(&ctx);
+        close(&ctx, &groups.o, &expected);
+        let row = |rows: &Vec<[f32; DIM]>| *rows.last().unwrap();
+        let keys: Vec<f32> = more.iter().flat_map(|table| row(&table.keys)).collect();
+        let values: Vec<f32> = more.iter().flat_map(|table| row(&table.values)).collect();
+        groups.append(&ctx, &keys, &values);
+        groups.step(&ctx);
+        close(&ctx, &groups.o, &then);
+    }
+}
+
+fn attended(tables: &[Table], q: &[f32]) -> Vec<f64> {
+    let mut expected = Vec::new();
+    for (query_head, q) in q.chunks_exact(DIM).enumerate() {
+        let head = query_head / GROUP;
+        let (o, least) = tables[head].attend(head, q);
+        // A thousand times what is allowed below.
+        assert!(least > 2e-2, "a rare row of head {head} hardly matters: {least}");
+        expected.extend(o);
+    }
+    expected
+}
+
+fn close(ctx: &Context, o: &View, expected: &[f64]) {
+    let o = ctx.block_on(ctx.read::<f32>(o)).unwrap();
+    assert_eq!(o.len(), expected.len());
+    for (at, (found, expected)) in o.iter().zip(expected).enumerate() {
+        let off = (f64::from(*found) - expected).abs();
+        assert!(off <= 2e-5, "{} o {at}: {found} for {expected}", ctx.describe());
     }
 }
 
@@ -190,14 +225,19 @@ fn refused_whole(cache: &KvCache, limit: u64) {
     assert!(bytes > limit);
 }
 
-fn by_groups(ctx: &Context, cache: &KvCache, q: &[f32], limit: u64) -> Vec<f32> {
-    let groups = DeviceCache::upload_groups(ctx, cache, limit).unwrap();
-    let heads: Vec<_> = groups.iter().map(|g| (g.first_head(), g.layer_heads())).collect();
-    assert_eq!(heads, [(0, HEADS), (7, HEADS)]);
-    let (q, o) = (ctx.upload(q).unwrap(), ctx.alloc::<f32>(q.len()).unwrap());
-    let plans: Vec<_> = groups
-        .iter()
-        .map(|group| {
+/// A layer, as an engine has it.
+struct Groups {
+    groups: Vec<(DeviceCache, DecodePlan, BoundDecode)>,
+    o: View,
+}
+
+impl Groups {
+    fn upload(ctx: &Context, cache: &KvCache, q: &[f32], limit: u64) -> Self {
+        let caches = DeviceCache::upload_groups(ctx, cache, limit).unwrap();
+        let heads: Vec<_> = caches.iter().map(|g| (g.first_head(), g.layer_heads())).collect();
+        assert_eq!(heads, [(0, HEADS), (7, HEADS)]);
+        let (q, o) = (ctx.upload(q).unwrap(), ctx.alloc::<f32>(q.len()).unwrap());
+        let planned = |group: &DeviceCache| {
             assert!(group.keys().bytes() <= limit);
             let layout = group.layout();
             let split = Planner::Stream.plan_layout(layout, 8).unwrap();
@@ -206,25 +246,44 @@ fn by_groups(ctx: &Context, cache: &KvCache, q: &[f32], limit: u64) -> Vec<f32> 
             let queries = DecodeQueries::new(layout.shape(), GROUP);
             let plan = decode::plan(ctx, &schedule, layout, queries, &Knobs::DEFAULT).unwrap();
             (schedule, plan)
-        })
-        .collect();
-    // They follow each other, so they can share it.
-    let most = plans.iter().map(|(_, plan)| plan.scratch_bytes()).max().unwrap();
-    let scratch = ctx.alloc::<u8>(most as usize).unwrap();
-    let mut all = Vec::new();
-    for (group, (schedule, plan)) in groups.iter().zip(&plans) {
-        let queries = &plan.spec().queries;
-        let [q, o] = [&q, &o].map(|whole| group.part(whole, queries).unwrap());
-        let short = group.part(&q, queries).unwrap_err();
-        assert!(matches!(short, Error::Shape { .. }), "{short}");
-        let rows = Rows::of(group);
-        let own = scratch.slice(0..plan.scratch_bytes() as usize).unwrap();
-        let bound = plan.bind(schedule, &q, &rows, &o, None, Some(&own)).unwrap();
-        all.push((bound, schedule, group.layout()));
+        };
+        let plans: Vec<_> = caches.iter().map(planned).collect();
+        // They follow each other, so they can share it.
+        let most = plans.iter().map(|(_, plan)| plan.scratch_bytes()).max().unwrap();
+        let scratch = ctx.alloc::<u8>(most as usize).unwrap();
+        let mut groups = Vec::new();
+        for (cache, (schedule, plan)) in caches.into_iter().zip(plans) {
+            let queries = &plan.spec().queries;
+            let [q, o] = [&q, &o].map(|whole| cache.part(whole, queries).unwrap());
+            let short = cache.part(&q, queries).unwrap_err();
+            assert!(matches!(short, Error::Shape { .. }), "{short}");
+            let own = scratch.slice(0..plan.scratch_bytes() as usize).unwrap();
+            let bound = plan.bind(&schedule, &q, &Rows::of(&cache), &o, None, Some(&own)).unwrap();
+            groups.push((cache, schedule, bound));
+        }
+        Self { groups, o }
     }
-    ctx.submit(|pass| {
-        all.iter().try_for_each(|(bound, schedule, layout)| bound.record(pass, schedule, layout))
-    })
-    .unwrap();
-    ctx.block_on(ctx.read(&o)).unwrap()
+
+    /// Every group in one pass.
+    fn step(&self, ctx: &Context) {
+        ctx.write(&self.o, &vec![f32::NAN; self.o.len() as usize]).unwrap();
+        ctx.submit(|pass| {
+            let mut groups = self.groups.iter();
+            groups.try_for_each(|(cache, plan, bound)| bound.record(pass, plan, cache.layout()))
+        })
+        .unwrap();
+    }
+
+    /// A token, its keys and values those of all heads.
+    fn append(&mut self, ctx: &Context, keys: &[f32], values: &[f32]) {
+        let [keys, values] = [keys, values].map(|rows| ctx.upload(rows).unwrap());
+        for (cache, schedule, _) in &mut self.groups {
+            let spec = cache.append_spec(1, Activation::F32, None);
+            let plan = append_kv::plan(ctx, &spec, &Knobs::DEFAULT).unwrap();
+            let bound = plan.bind(cache, &keys, &values, None).unwrap();
+            cache.append(ctx, 1, 0).unwrap();
+            ctx.submit(|pass| bound.record(pass)).unwrap();
+            schedule.update(ctx, cache.layout(), &[]).unwrap();
+        }
+    }
 }
