@@ -6,11 +6,13 @@ use fewbytes::attention::{
     CacheShape, DecodeMerge, DecodeQueries, KvCache, KvElement, Layout, Planner, Schedule,
 };
 use fewbytes::{Error, Knobs, Result};
-use fewbytes_wgpu::ops::decode::{self, DecodePlan, Rows};
+use fewbytes_wgpu::measure;
+use fewbytes_wgpu::ops::decode::{self, CalibrationOptions, DecodePlan, Rows};
 use fewbytes_wgpu::ops::decode_merge::{self, Source};
 use fewbytes_wgpu::{Context, Features, View, adapters};
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::time::Duration;
 
 const DIM: usize = 64;
 const GROUP: usize = 3;
@@ -192,6 +194,61 @@ fn a_prefix_and_what_follows_merge_to_the_whole() {
         let (whole_o, whole_lse) = expected(&part(0..120), &q, 1, None);
         close(&ctx.block_on(ctx.read(&merged)).unwrap(), &whole_o, "o");
         close(&ctx.block_on(ctx.read(&sums)).unwrap(), &whole_lse, "lse");
+    }
+}
+
+#[test]
+fn calibration_names_a_candidate_whatever_the_time() {
+    // Times are short here and say little; that they say something is the bench's.
+    let quick = measure::Options {
+        min_pass: Duration::from_micros(200),
+        max_dispatches: 4,
+        samples: 2,
+        warm_up: Duration::ZERO,
+        settle_limit: Duration::from_millis(20),
+        ..measure::Options::quick(measure::Order::Chain)
+    };
+    let options = CalibrationOptions { timing: quick, ..CalibrationOptions::default() };
+    for ctx in contexts() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        for element in [KvElement::F16, KvElement::Int8] {
+            let cache = filled(&mut rng, element, 300);
+            let (asked, layout) = (queries(cache.shape(), 1), cache.layout());
+            // The last two come to one plan: there are not so many pieces.
+            let candidates = [2, 1, 7, 60_000, 65_535];
+            let found =
+                decode::calibrate_with(&ctx, &asked, layout, &candidates, &options).unwrap();
+            let tried: Vec<u32> = found.trials.iter().map(|trial| trial.workgroups).collect();
+            assert_eq!(tried, candidates);
+            let best = found.trials.iter().find(|t| t.workgroups == found.workgroups).unwrap();
+            for trial in &found.trials {
+                let (one, other) = (&best.timing, &trial.timing);
+                assert!(other.dispatch_ns.median > 0.0, "{trial:?}");
+                let slower = other.dispatch_ns.median >= one.dispatch_ns.median;
+                assert!(slower || (one.settled && !other.settled), "{found:?}");
+            }
+            assert_eq!(found.trials[3].timing, found.trials[4].timing);
+            assert!(found.traffic.bytes() > u64::from(layout.rows()));
+            // Whichever it is, outputs are those of the definition.
+            let q = numbers(&mut rng, GROUP * HEADS * DIM);
+            let (expected_o, _) = expected(&cache, &q, 1, None);
+            for workgroups in candidates {
+                let split = options.planner.plan_layout(layout, workgroups).unwrap();
+                let schedule = Schedule::new(&split, layout, &[]).unwrap();
+                let schedule = DecodePlan::upload(&ctx, schedule).unwrap();
+                close(&step(&ctx, &cache, &schedule, &q, 1).unwrap().0, &expected_o, "o");
+            }
+            for (bad, shape) in [(&[][..], true), (&[2, 0], false), (&[70_000], false)] {
+                let error = decode::calibrate_with(&ctx, &asked, layout, bad, &options);
+                let error = error.unwrap_err();
+                let named = match &error {
+                    Error::Shape { .. } => shape,
+                    Error::Range { .. } => !shape,
+                    _ => false,
+                };
+                assert!(named, "{error}");
+            }
+        }
     }
 }
 

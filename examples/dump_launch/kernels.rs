@@ -1,6 +1,6 @@
 //! Every kernel by name, on a layer of the shape that was asked for.
 
-use crate::Arguments;
+use crate::{Arguments, attention};
 use anyhow::{Result, bail};
 use fewbytes::launch::{Caps, Spec};
 use fewbytes::linear::compensate::Source;
@@ -14,8 +14,10 @@ use fewbytes::linear::{
     LnqDescent, LnqGram, LnqLayout, LnqObjective, LnqProduct, LnqTable, MatmulBitplane, Panel,
     SelectChannels, TableElement, VectorLayout, VectorShape,
 };
+use serde::Serialize;
 
-pub(crate) const NAMES: [&str; 16] = [
+/// Of weights; those of caches are [`attention::NAMES`].
+const LINEAR: [&str; 16] = [
     "gemv_bitplane",
     "gemm_bitplane",
     "gemm",
@@ -35,6 +37,11 @@ pub(crate) const NAMES: [&str; 16] = [
     "add",
 ];
 
+/// Every kernel.
+pub(crate) fn names() -> Vec<&'static str> {
+    LINEAR.into_iter().chain(attention::NAMES).collect()
+}
+
 /// What is written of a kernel.
 pub(crate) struct Described {
     /// How tensors lie in buffers, where that is not plain.
@@ -43,9 +50,17 @@ pub(crate) struct Described {
 }
 
 impl Described {
-    fn new(layout: &impl serde::Serialize, spec: impl Spec + 'static) -> Result<Self> {
+    pub(crate) fn new(layout: &impl Serialize, spec: impl Spec + 'static) -> Result<Self> {
+        Self::of(layout, boxed(spec))
+    }
+
+    pub(crate) fn of(layout: &impl Serialize, spec: Box<dyn Spec>) -> Result<Self> {
         let layout = serde_json::to_string_pretty(layout)? + "\n";
-        Ok(Self { layout: Some(layout), specs: vec![Box::new(spec)] })
+        Ok(Self { layout: Some(layout), specs: vec![spec] })
+    }
+
+    pub(crate) fn plain(spec: impl Spec + 'static) -> Self {
+        Self { layout: None, specs: vec![boxed(spec)] }
     }
 }
 
@@ -73,7 +88,7 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
         "gemm" => {
             let (w, y) = (Block::packed(activation, cols), Block::packed(activation, rows));
             let spec = Gemm { w, x: w, y, ..Gemm::new(batch, rows, cols) };
-            Ok(Described { layout: None, specs: vec![Box::new(spec)] })
+            Ok(Described::plain(spec))
         }
         "matmul_bitplane" => {
             let layout = weights()?;
@@ -102,8 +117,7 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
         }
         "select_channels" => {
             let spec = SelectChannels::new(Budget::new(cols, arguments.k_chunk)?);
-            let spec = boxed(SelectChannels { activation, ..spec });
-            Ok(Described { layout: None, specs: vec![spec] })
+            Ok(Described::plain(SelectChannels { activation, ..spec }))
         }
         "compensate" => {
             let element = ResidualElement::ALL.into_iter().find(|e| e.bits() == u32::from(bits));
@@ -114,12 +128,11 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
                 false => Source::List,
             };
             let spec = Compensate::new(layout, Budget::new(cols, arguments.k_chunk)?);
-            let spec = boxed(Compensate { activation, output: activation, source, ..spec });
-            Ok(Described { layout: None, specs: vec![spec] })
+            Ok(Described::plain(Compensate { activation, output: activation, source, ..spec }))
         }
-        "add" => {
-            let specs = vec![boxed(Add { len: rows * batch, activation })];
-            Ok(Described { layout: None, specs })
+        "add" => Ok(Described::plain(Add { len: rows * batch, activation })),
+        kernel if attention::NAMES.contains(&kernel) => {
+            attention::describe(kernel, arguments.f16, &arguments.cache)
         }
         // The first of the names.
         _ => {
@@ -150,6 +163,6 @@ fn lnq(kernel: &str, layout: LnqLayout, caps: &Caps) -> Result<Vec<Box<dyn Spec>
     })
 }
 
-fn boxed(spec: impl Spec + 'static) -> Box<dyn Spec> {
+pub(crate) fn boxed(spec: impl Spec + 'static) -> Box<dyn Spec> {
     Box::new(spec)
 }

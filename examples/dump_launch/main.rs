@@ -1,12 +1,16 @@
 //! Writes a launch as JSON and WGSL, so that an engine in any language can run it.
 //!
-//! `layout.json` says how the weights, or the sums of Hessians, lie in buffers; `launch.json` holds
+//! `layout.json` says how the weights, the sums of Hessians or the rows of a cache lie in buffers, and for
+//! attention holds the words of the schedule or the row map too; `launch.json` holds
 //! every launch's bindings, operands, parameter bytes, grid, override values, scratch memory, needs
 //! and traffic; `naga.wgsl` and `standard.wgsl` are the same shader for naga and for standard front
 //! ends. A second shader, where launches need more than one, is in `2.naga.wgsl` and
 //! `2.standard.wgsl`.
 
+mod attention;
 mod kernels;
+#[cfg(test)]
+mod tests;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -17,7 +21,7 @@ use std::path::PathBuf;
 #[derive(Parser)]
 struct Arguments {
     /// The kernel.
-    #[arg(value_parser = kernels::NAMES)]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(kernels::names()))]
     kernel: String,
     /// Outputs of the layer.
     #[arg(long, default_value_t = 4096)]
@@ -41,11 +45,13 @@ struct Arguments {
     /// Workgroups of compensate that select for themselves, instead of a list.
     #[arg(long)]
     own: bool,
-    /// f16 activations or output instead of f32; for gemm f16 matrices.
+    #[command(flatten)]
+    cache: attention::CacheArguments,
+    /// f16 activations, queries or outputs instead of f32; for gemm f16 matrices.
     #[arg(long)]
     f16: bool,
-    /// The variant for devices with subgroup operations, of gemv_bitplane and gemv_vector; others have
-    /// none.
+    /// The variant for devices with subgroups, here of 32 lanes, of gemv_bitplane, gemv_vector and the
+    /// kernels of decoding; others have none.
     #[arg(long)]
     subgroups: bool,
     /// Folder to write to; made if it is not there.
@@ -53,17 +59,28 @@ struct Arguments {
     out: PathBuf,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    let caps = Caps { subgroups: arguments.subgroups, ..Caps::webgpu() };
+/// How tensors lie in buffers, where that is not plain, and what is launched.
+fn launches(arguments: &Arguments) -> Result<(Option<String>, Vec<Launch>)> {
+    let lanes = if arguments.subgroups { 32 } else { 0 };
+    let caps = Caps {
+        subgroups: arguments.subgroups,
+        subgroup_min: lanes,
+        subgroup_max: lanes,
+        ..Caps::webgpu()
+    };
     let reduce = if arguments.subgroups { Reduce::Subgroup } else { Reduce::Workgroup };
     let knobs = Knobs { reduce: Some(reduce), ..Knobs::default() };
-    let kernels::Described { layout, specs } = kernels::describe(&arguments, &caps)?;
+    let kernels::Described { layout, specs } = kernels::describe(arguments, &caps)?;
     let mut launches = Vec::new();
     for spec in specs {
         launches.extend(spec.launches(&caps, &knobs)?);
     }
+    Ok((layout, launches))
+}
 
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let (layout, launches) = launches(&arguments)?;
     let out = arguments.out;
     std::fs::create_dir_all(&out).with_context(|| format!("folder {}", out.display()))?;
     let write = |name: &str, text: String| {

@@ -6,14 +6,14 @@ use crate::table::{microseconds, table};
 use anyhow::{Context as _, Result};
 use fewbytes::attention::append_kv::{self, AppendKv, Step};
 use fewbytes::attention::{
-    CacheShape, Decode, DecodeQueries, DecodeSplit, KvElement, Layout, Places, Planner, Schedule,
-    decode,
+    CacheShape, Decode, DecodeQueries, DecodeSplit, KvElement, Layout, Places, Schedule,
 };
 use fewbytes::linear::{Activation, Arithmetic};
 use fewbytes::stream::StreamRead;
-use fewbytes::{Knobs, Launch, Spec as _};
+use fewbytes::{Knobs, Spec as _};
 use fewbytes_wgpu::measure::{self, Budget, Operands, Options, Order, Probe};
-use fewbytes_wgpu::{Context, View, describe, wgpu};
+use fewbytes_wgpu::ops::decode::{self, CalibrationOptions};
+use fewbytes_wgpu::{Context, describe, wgpu};
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -204,14 +204,11 @@ impl Point<'_> {
     fn lines(&self, few: bool, software: bool, stream_gb_s: f64) -> Result<Vec<Line>> {
         let contexts: &[u32] = if software { &[1 << 10] } else { &CONTEXTS };
         let tried = contexts.iter().copied().filter(|n| *n <= TRIED).max().unwrap_or(TRIED);
-        let mut fastest: Option<(f64, u32)> = None;
-        for groups in GROUPS {
-            let line = self.line(tried, 1.0, Spread::Uniform, groups, stream_gb_s)?;
-            if fastest.is_none_or(|(ns, _)| line.ns < ns) {
-                fastest = Some((line.ns, groups));
-            }
-        }
-        let groups = fastest.map_or(GROUPS[0], |(_, groups)| groups);
+        let layout = self.layout(tried, 1.0, Spread::Uniform)?;
+        let queries = self.queries(layout.shape());
+        let options = self.calibration();
+        let found = decode::calibrate_with(self.ctx, &queries, &layout, &GROUPS, &options)?;
+        let groups = found.workgroups;
         let mut lines = Vec::new();
         for &context in contexts {
             for ratio in RATIOS {
@@ -249,26 +246,16 @@ impl Point<'_> {
         groups: u32,
         stream_gb_s: f64,
     ) -> Result<Line> {
-        let ctx = self.ctx;
-        let shape = CacheShape::new(self.kv_heads, self.head_dim, self.element)?;
-        let kept = self.kept(context, ratio, spread);
-        let layout = Layout::ragged(shape, &kept, 16, context)?;
-        let plan = Planner::Stream.plan_layout(&layout, groups)?;
+        let (ctx, options) = (self.ctx, self.calibration());
+        let layout = self.layout(context, ratio, spread)?;
+        let plan = options.planner.plan_layout(&layout, groups)?;
         let schedule = Schedule::new(&plan, &layout, &[])?;
-        let queries = DecodeQueries {
-            input: Activation::F16,
-            output: Activation::F16,
-            arithmetic: self.arithmetic,
-            ..DecodeQueries::new(&shape, self.group)
-        };
-        let split = DecodeSplit::new(queries, &layout, &schedule)?;
-        let words = ctx.upload(schedule.words())?;
-        let both = Decode(split).launches(ctx.caps(), &Knobs::DEFAULT)?;
-        let (timing, traffic) = self.time(both, &words)?;
-        let merge = split.merge().launches(ctx.caps(), &Knobs::DEFAULT)?;
-        let merge_ns = match merge.is_empty() {
+        let split = DecodeSplit::new(self.queries(layout.shape()), &layout, &schedule)?;
+        let (timing, traffic) = decode::time(ctx, &Decode(split), &schedule, &options)?;
+        let merge = split.merge();
+        let merge_ns = match merge.launches(ctx.caps(), &options.knobs)?.is_empty() {
             true => None,
-            false => Some(self.time(merge, &words)?.0.dispatch_ns.median),
+            false => Some(decode::time(ctx, &merge, &schedule, &options)?.0.dispatch_ns.median),
         };
         let percent = 100.0 * timing.gigabytes_per_second(traffic) / stream_gb_s;
         Ok(Line {
@@ -288,19 +275,24 @@ impl Point<'_> {
         })
     }
 
-    /// Times launches whose schedule is given and whose other tensors are noise.
-    fn time(
-        &self,
-        launches: Vec<Launch>,
-        schedule: &View,
-    ) -> Result<(measure::Timing, fewbytes::launch::Traffic)> {
-        let ctx = self.ctx;
-        let budget = Budget::for_device(ctx.info());
-        let operands = Operands::new(ctx, &launches, Order::Chain, &budget)?;
-        let plan = ctx.plan_launches(launches)?;
-        let rotation =
-            operands.rotation_with(ctx, &plan, &[(decode::SCHEDULE, schedule.clone())])?;
-        Ok((measure::time(ctx, &rotation, &self.options)?, plan.traffic()))
+    fn layout(&self, context: u32, ratio: f64, spread: Spread) -> Result<Layout> {
+        let shape = CacheShape::new(self.kv_heads, self.head_dim, self.element)?;
+        Ok(Layout::ragged(shape, &self.kept(context, ratio, spread), 16, context)?)
+    }
+
+    fn queries(&self, shape: &CacheShape) -> DecodeQueries {
+        let f16 = Activation::F16;
+        let arithmetic = self.arithmetic;
+        DecodeQueries {
+            input: f16,
+            output: f16,
+            arithmetic,
+            ..DecodeQueries::new(shape, self.group)
+        }
+    }
+
+    fn calibration(&self) -> CalibrationOptions {
+        CalibrationOptions { timing: self.options.clone(), ..CalibrationOptions::default() }
     }
 }
 

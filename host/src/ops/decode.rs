@@ -2,7 +2,7 @@
 //!
 //! A [`Schedule`] is uploaded once for a plan ([`DecodePlan::upload`]); appended rows cost a write of
 //! four bytes a step ([`DecodePlan::update`]). [`BoundDecode::record`] refuses a plan that is stale or a
-//! schedule that was not brought up to date.
+//! schedule that was not brought up to date. How many workgroups to plan for [`calibrate`] finds out.
 //!
 //! ```no_run
 //! use fewbytes::Knobs;
@@ -25,6 +25,12 @@
 //! }
 //! ```
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use super::decode_calibration::{
+    Calibration, CalibrationOptions, CalibrationTrial, calibrate, calibrate_with, time,
+};
+
+use super::DeviceCache;
 use super::decode_merge::expect_lse;
 use super::decode_split::expect_queries;
 use crate::{Arg, Bound, Context, Element, View};
@@ -42,6 +48,14 @@ pub struct Rows<'a> {
     pub values: &'a View,
     /// Parameters of keys and of values, `[rows]` each, u32; of int8 and int4 only.
     pub params: Option<[&'a View; 2]>,
+}
+
+impl<'a> Rows<'a> {
+    /// Keys and values of a cache.
+    pub fn of(cache: &'a DeviceCache) -> Self {
+        let params = cache.key_params().zip(cache.value_params());
+        Self { keys: cache.keys(), values: cache.values(), params: params.map(<[_; 2]>::from) }
+    }
 }
 
 /// A schedule on the device.

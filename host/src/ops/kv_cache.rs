@@ -29,8 +29,8 @@ pub struct DeviceCache {
     /// Of what heads and page table on the device are.
     version: u64,
     /// KV heads of what is appended, and which of them is the cache's first.
-    input_heads: usize,
-    first_head: usize,
+    pub(super) input_heads: usize,
+    pub(super) first_head: usize,
 }
 
 impl DeviceCache {
@@ -88,23 +88,6 @@ impl DeviceCache {
         Ok(device)
     }
 
-    /// Uploads a cache as several, each of some of the heads, in their order: as few as keep every tensor
-    /// within `limit` bytes and a binding of the device. One where all fit. All of them are appended to
-    /// from the same keys and values, those of all heads.
-    ///
-    /// # Errors
-    /// [`Error::BindingTooLarge`] naming a head that does not fit alone; as [`DeviceCache::upload`].
-    pub fn upload_groups(ctx: &Context, cache: &KvCache, limit: u64) -> Result<Vec<Self>> {
-        let groups = cache.layout().head_groups(limit.min(ctx.caps().bindable_bytes()))?;
-        let input_heads = cache.shape().kv_heads();
-        let upload = |heads: std::ops::Range<usize>| {
-            let first_head = heads.start;
-            let device = Self::upload(ctx, &cache.of_heads(heads)?)?;
-            Ok(Self { input_heads, first_head, ..device })
-        };
-        groups.into_iter().map(upload).collect()
-    }
-
     /// Brings the cache back. Submits the copies; await it anywhere in a browser, or with
     /// [`Context::block_on`] elsewhere.
     ///
@@ -141,11 +124,6 @@ impl DeviceCache {
     /// Counts what makes plans and what is bound stale: see [`Layout::generation`].
     pub fn generation(&self) -> u64 {
         self.layout.generation()
-    }
-
-    /// Which head of the layer is the cache's first.
-    pub fn first_head(&self) -> usize {
-        self.first_head
     }
 
     /// The words of keys, `[rows, row_words]` of u32.

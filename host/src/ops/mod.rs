@@ -7,6 +7,8 @@ mod bitplane_weights;
 pub mod compensate;
 pub mod compensated;
 pub mod decode;
+#[cfg(not(target_arch = "wasm32"))]
+mod decode_calibration;
 pub mod decode_merge;
 pub mod decode_split;
 pub mod dequantize_bitplane;
@@ -16,6 +18,7 @@ pub mod gemm;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 pub mod gemv_vector;
+mod head_groups;
 pub mod hessian;
 pub mod hessian_update;
 mod kv_cache;
