@@ -91,7 +91,16 @@ impl Setting {
         };
         let f32 = Activation::F32;
         let Self { group, q_len, softcap, input, .. } = *self;
-        DecodeQueries { group, q_len, scale, softcap, input, output: f32, lse: true, arithmetic: Arithmetic::F32 }
+        DecodeQueries {
+            group,
+            q_len,
+            scale,
+            softcap,
+            input,
+            output: f32,
+            lse: true,
+            arithmetic: Arithmetic::F32,
+        }
     }
 
     pub(super) fn logits(&self) -> Logits {
