@@ -180,7 +180,7 @@ impl<'c> DeviceScorer<'c> {
     }
 
     fn visit(&mut self, pass: &RepeatPass, layer: usize, data: DeviceLayer<'_>) -> Result<()> {
-        let Self { ctx, knobs, begun, plans, sums, scratch, lse, map } = self;
+        let Self { ctx, knobs, begun, plans, sums, scratch, lse, map, .. } = self;
         let begun = begun.as_mut().ok_or_else(not_begun)?;
         let queries = data.queries(&begun.sizes, pass)?;
         let (layout, n) = (data.layout, begun.spec.n);
