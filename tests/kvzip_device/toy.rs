@@ -77,8 +77,8 @@ impl<'c> Toy<'c> {
         let embedding = matrix(VOCABULARY, WIDTH, 1.0);
         let weights = (0..LAYERS)
             .map(|_| Weights {
-                q: matrix(HEADS * GROUP * DIM, WIDTH, 0.7),
-                k: matrix(HEADS * DIM, WIDTH, 0.7),
+                q: matrix(HEADS * GROUP * DIM, WIDTH, 0.5),
+                k: matrix(HEADS * DIM, WIDTH, 0.5),
                 v: matrix(HEADS * DIM, WIDTH, 0.7),
                 o: matrix(WIDTH, HEADS * GROUP * DIM, 0.1),
             })

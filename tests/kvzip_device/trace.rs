@@ -19,7 +19,7 @@ const DIM: usize = 64;
 const PREFIX: u32 = 4;
 const N: u32 = 4096 - 256 - PREFIX;
 /// How many of these make scores.
-const ASKED: u32 = 24;
+const ASKED: u32 = 64;
 
 struct Layer {
     cache: KvCache,

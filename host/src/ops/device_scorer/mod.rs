@@ -53,7 +53,8 @@ const LAYER_ALIGNMENT: usize = 64;
 /// [`Kvzip::scan`](fewbytes::attention::Kvzip::scan) leaves them in [`DeviceScorer::scores`];
 /// [`DeviceScorer::read`] brings them back, and so does
 /// [`Kvzip::score`](fewbytes::attention::Kvzip::score). Every visit is a submission of its own, behind
-/// whatever the engine has submitted before it. Plans, scratch memory and the scores' own are used again
+/// whatever the engine has submitted before it: 8 10^10 operations where a chunk of 2000 is repeated by 32
+/// query heads of 128 numbers; smaller chunks are for devices that a system would reset meanwhile. Plans, scratch memory and the scores' own are used again
 /// by the passes that follow, also of another context. Memory beside the scores is what `max_attention` has
 /// of scratch for the largest pass, and of [`Denominator::Full`] the logarithms of a pass, 4 bytes a query.
 ///
