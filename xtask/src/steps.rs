@@ -103,6 +103,7 @@ fn doctor(ci: &mut Ci) -> Result<()> {
 fn examples(ci: &mut Ci) -> Result<()> {
     run_example(ci, "quickstart", &[])?;
     run_example(ci, "embed_plain_wgpu", &[])?;
+    run_example(ci, "evict_device", &[])?;
     run_example(ci, "dump_launch", &["gemv_bitplane"])?;
     run_example(ci, "demo", &[])?;
     let one_row = ["--filter", "gemv_bitplane 1024x1024 4 bits f16 defaults"];

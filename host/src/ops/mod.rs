@@ -13,6 +13,7 @@ pub mod decode_merge;
 pub mod decode_split;
 pub mod dequantize_bitplane;
 pub mod dequantize_vector;
+mod device_scorer;
 pub mod gather_kv;
 pub mod gemm;
 pub mod gemm_bitplane;
@@ -39,6 +40,7 @@ pub mod sum_slices;
 mod vector_weights;
 
 pub use bitplane_weights::BitplaneWeights;
+pub use device_scorer::{DeviceLayer, DeviceScorer};
 pub use kv_cache::DeviceCache;
 pub use residual_weights::ResidualWeights;
 pub use vector_weights::VectorWeights;

@@ -17,8 +17,8 @@
 use super::{DeviceCache, list_pairs};
 use crate::{Arg, Bound, Context, Element, View};
 pub use fewbytes::attention::select_pairs::Report;
-use fewbytes::attention::select_pairs::{BLOCKS, BUDGETS, MASK, NAME, REPORT, SCORES};
-use fewbytes::attention::{ListPairs, SelectPairs};
+use fewbytes::attention::select_pairs::{BLOCKS, BUDGETS, MASK, NAME, REPORT, SCORES, Segments};
+use fewbytes::attention::{KeepMask, ListPairs, SelectPairs, Selection as Selected};
 use fewbytes::launch::Traffic;
 use fewbytes::{Error, Knobs, Result};
 
@@ -185,6 +185,28 @@ impl Selection {
     /// As [`Context::read`].
     pub async fn report(&self, ctx: &Context) -> Result<Report> {
         Report::of(self.spec(), &ctx.read::<u32>(&self.outputs.report).await?)
+    }
+
+    /// Reads which pairs the last selection keeps, a bit each, as a host's own selection would tell: for
+    /// [`Kvzip::apply`](fewbytes::attention::Kvzip::apply), and to evict a copy in host memory.
+    ///
+    /// # Errors
+    /// As [`Context::read`], [`KeepMask::from_words`].
+    pub async fn kept(&self, ctx: &Context, report: &Report) -> Result<Selected> {
+        let spec = self.spec();
+        let n = u32::try_from(spec.n).map_err(|_| {
+            Error::range("positions of a context", format!("0..={}", u32::MAX), spec.n)
+        })?;
+        let words = ctx.read::<u32>(&self.outputs.mask).await?;
+        let mask = KeepMask::from_words(spec.layers, spec.heads, n, words)?;
+        // Of many budgets there is no one threshold, and none where nothing goes.
+        let threshold = match report.segments.as_slice() {
+            [one] if spec.segments == Segments::Model && report.pairs() < spec.pairs() as u64 => {
+                one.threshold
+            }
+            _ => None,
+        };
+        Ok(Selected::from_parts(mask, threshold, report.nans.into()))
     }
 
     /// Selects by these budgets: submits the launches and reads the report. Without scores nothing is

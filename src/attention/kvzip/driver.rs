@@ -106,8 +106,9 @@ impl Kvzip {
     }
 
     /// Runs all passes over a context, which is prefilled behind `prefix` tokens, and leaves the scores with
-    /// the scorer: on a device that selects by itself they need not come back. Nothing is begun where the
-    /// context is empty. Gives how long it took: passes and, apart from them, the scorer.
+    /// the scorer: on a device that selects by itself they need not come back. An empty context has no
+    /// passes; its scorer is begun all the same. Gives how long it took: passes and, apart from them, the
+    /// scorer.
     ///
     /// # Errors
     /// As [`Kvzip::passes`], before anything runs; [`Error::Shape`] for an engine that visits other layers
@@ -127,10 +128,8 @@ impl Kvzip {
         let passes = self.passes(&sizes, prefix, context)?;
         let all = Watch::start();
         let mut scoring = Duration::ZERO;
-        if !passes.is_empty() {
-            // Fewer than the model's positions.
-            scorer.begin(&sizes, context.len() as u32, self.denominator)?;
-        }
+        // Empty or below the model's positions.
+        scorer.begin(&sizes, context.len() as u32, self.denominator)?;
         for pass in &passes {
             let mut next = 0;
             engine.repeat_pass(pass, |layer, data| {
@@ -170,9 +169,6 @@ impl Kvzip {
         let sizes = engine.sizes();
         // Fewer than the model's positions.
         let (heads, n) = (sizes.shape.kv_heads(), context.len() as u32);
-        if n == 0 {
-            return Ok((Scores::zeros(sizes.layers, heads, 0)?, phases));
-        }
         let watch = Watch::start();
         let scores = scorer.finish()?;
         phases.scoring += watch.elapsed();

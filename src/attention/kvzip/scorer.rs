@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// Makes scores of what an engine hands over, of type `L`; each pair's is the largest that it has had.
 pub trait Scorer<L> {
-    /// Before the first pass: there will be scores `[layers, heads, n]`.
+    /// Before the first pass: there will be scores `[layers, heads, n]`; none, and no pass, where `n` is 0.
     ///
     /// # Errors
     /// The scorer's own.

@@ -58,6 +58,7 @@
 //! project's.
 
 mod bindings;
+mod eviction;
 mod launches;
 mod reference;
 mod report;

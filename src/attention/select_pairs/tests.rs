@@ -145,3 +145,40 @@ fn many_workgroups_go_into_a_second_dimension() {
     assert!(matches!(error, Error::BindingTooLarge { .. }), "{error}");
     assert!(error.to_string().contains("histograms of select_pairs"), "{error}");
 }
+
+#[test]
+fn an_eviction_keeps_what_it_keeps_in_host_memory() {
+    use crate::attention::evict::{Eviction, PairRule, Rule, Scores, select};
+    let (layers, heads, n) = (2, 3, 7u32);
+    // Few different ones, so that many are equal.
+    let scores: Vec<f32> = (0..42).map(|at| ((at * at * 29 + at) % 11) as f32 - 3.0).collect();
+    let host = Scores::new(layers, heads, n, scores.clone()).unwrap();
+    let spec = SelectPairs::new(layers, heads, n as usize);
+    for rule in [
+        Rule::Pair(PairRule::Exact),
+        Rule::Pair(PairRule::RefStrict),
+        Rule::PairPerLayer,
+        Rule::PairUniform,
+    ] {
+        for (n_sink, n_recent) in [(0, 0), (1, 2), (0, 1), (5, 6)] {
+            for ratio in [0.0, 0.05, 0.1, 0.3, 0.42, 0.5, 0.6, 0.99, 1.0] {
+                let eviction = Eviction { ratio, rule, n_sink, n_recent };
+                let (spec, budgets) = spec.evicting(&eviction).unwrap();
+                let found = reference(&spec, &scores, &budgets).unwrap();
+                let expected = select(&host, &eviction).unwrap();
+                assert_eq!(found.report.kept, expected.kept(), "{eviction:?}");
+                for (pair, keep) in found.keep.iter().enumerate() {
+                    let (row, position) = (pair / 7, (pair % 7) as u32);
+                    let stays = expected.mask().get(row / heads, row % heads, position);
+                    assert_eq!(*keep, stays, "{eviction:?} {pair}");
+                }
+            }
+        }
+    }
+    let whole = Eviction { rule: Rule::Head(PairRule::Exact), ..Eviction::new(0.5) };
+    assert!(matches!(spec.evicting(&whole), Err(Error::Unsupported { .. })));
+    let error = spec.evicting(&Eviction::new(f64::NAN)).unwrap_err().to_string();
+    assert!(error.contains("ratio of kept pairs = NaN"), "{error}");
+    let many = SelectPairs::new(1 << 9, 1 << 7, 1 << 17).evicting(&Eviction::new(0.5));
+    assert!(many.unwrap_err().to_string().contains("= 8589934592 is outside 0..=4294967295"));
+}
