@@ -6,5 +6,5 @@ fn stays(head: u32, key: u32) -> bool {
         return true;
     }
     let word = schedule[params.masks + head * params.mask_words + bit / 32u];
-    return (word >> (bit % 32u) & 1u) != 0u;
+    return ((word >> (bit % 32u)) & 1u) != 0u;
 }

@@ -51,7 +51,8 @@
 //! # Variants
 //! `baseline` needs no feature and default limits. `subgroup`, where subgroups are of one size, is another
 //! way to count and to classify: keys of a subgroup are counted at once where they share a bin, and masks
-//! are made by ballots. Knobs: `reduce`, and `rows`, the blocks of 2048 keys that a workgroup counts before
+//! are made by ballots. Knobs: `reduce`, [`Reduce::Workgroup`] unless asked otherwise (on an H100 subgroups are
+//! slower), and `rows`, the blocks of 2048 keys that a workgroup counts before
 //! it adds its histogram to the segment's; by default so many that there are 1024 workgroups.
 //!
 //! Source: the eviction of "KVzip", arXiv 2505.23416, whose code sorts; the selection by digits is this

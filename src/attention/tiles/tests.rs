@@ -26,7 +26,8 @@ fn spec(dim: usize, element: KvElement, input: Activation) -> Prefill {
     let mut layout = Layout::ragged(shape, &[100, 30], 64, 100).unwrap();
     layout.append(40).unwrap();
     let map = RowMap::new(&layout, &[]).unwrap();
-    let queries = DecodeQueries { q_len: 40, input, ..DecodeQueries::new(&shape, 3) };
+    let queries =
+        DecodeQueries { q_len: 40, input, output: input, ..DecodeQueries::new(&shape, 3) };
     Prefill::new(queries, &layout, &map).unwrap()
 }
 
@@ -233,8 +234,15 @@ fn matrices_are_the_default_where_numbers_are_f16_and_the_device_has_them() {
     }
     let f32 = spec(128, KvElement::F16, Activation::F32);
     assert_eq!(f32.launches(&caps(), &Knobs::DEFAULT).unwrap()[0].variant(), "baseline");
-    // Less memory, or no matrices.
+    // Outputs of f32 are of f32's accuracy, unless f16's is asked for.
     let halves = spec(128, KvElement::F16, Activation::F16);
+    let queries = DecodeQueries { output: Activation::F32, ..halves.queries };
+    let whole = Prefill { queries, ..halves };
+    assert_eq!(whole.launches(&caps(), &Knobs::DEFAULT).unwrap()[0].variant(), "baseline");
+    let queries = DecodeQueries { arithmetic: Arithmetic::F16, ..queries };
+    let asked = Prefill { queries, ..halves };
+    assert_eq!(asked.launches(&caps(), &Knobs::DEFAULT).unwrap()[0].variant(), "matrix");
+    // Less memory, or no matrices.
     let small = Caps { max_workgroup_bytes: 32 << 10, ..caps() };
     for caps in [small, Caps::webgpu()] {
         assert_eq!(halves.launches(&caps, &Knobs::DEFAULT).unwrap()[0].variant(), "baseline");
