@@ -6,10 +6,12 @@ use crate::options::Cli;
 use crate::table::{microseconds, table};
 use anyhow::{Context as _, Result};
 use fewbytes::attention::select_pairs::Segments;
-use fewbytes::attention::{ListPairs, SelectPairs};
+use fewbytes::attention::{
+    CacheShape, GatherKv, KvElement, Layout, ListPairs, Places, SelectPairs, gather_kv,
+};
 use fewbytes::launch::Reduce;
-use fewbytes::{Knobs, Spec as _};
-use fewbytes_wgpu::measure::{Options, Probe};
+use fewbytes::{Error, Knobs, Spec as _};
+use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, Probe};
 use fewbytes_wgpu::ops::select_pairs::{Outputs, Plan};
 use fewbytes_wgpu::ops::{list_pairs, select_pairs};
 use fewbytes_wgpu::{Bound, Context, View, describe, wgpu};
@@ -72,12 +74,14 @@ struct Line {
     settled: bool,
 }
 
-/// The lists of a layer.
+/// The lists of a layer, and the copy of its keys and values by them.
 #[derive(Serialize)]
 struct Listed {
     shape: [usize; 3],
     rows: u32,
     ns: f64,
+    gather_bytes: u64,
+    gather_ns: f64,
 }
 
 #[derive(Serialize)]
@@ -139,10 +143,10 @@ fn measured(ctx: &Context, cli: &Cli, device: String) -> Result<Found> {
 
 /// What is measured of scores: all choices only of the usual ones.
 fn forms(scores: Scores, quick: bool) -> Vec<(Segments, Knobs)> {
-    let workgroup = Knobs { reduce: Some(Reduce::Workgroup), ..Knobs::DEFAULT };
+    let subgroup = Knobs { reduce: Some(Reduce::Subgroup), ..Knobs::DEFAULT };
     let rows = |rows| Knobs { rows: Some(rows), ..Knobs::DEFAULT };
     let model = |knobs| (Segments::Model, knobs);
-    let mut all = vec![model(Knobs::DEFAULT), model(workgroup)];
+    let mut all = vec![model(Knobs::DEFAULT), model(subgroup)];
     if scores == Scores::Attention {
         all.extend([Segments::Layers, Segments::Heads].map(|s| (s, Knobs::DEFAULT)));
         if !quick {
@@ -204,14 +208,11 @@ impl Point<'_> {
 
     /// Nothing where a choice of the knobs is none on this device.
     fn line(&self, copies: &Copies, spec: SelectPairs, knobs: &Knobs) -> Result<Option<Line>> {
-        let subgroups = |knobs| -> Result<bool> {
-            let launches = spec.launches(self.ctx.caps(), knobs)?;
-            Ok(launches.iter().any(|launch| launch.needs().subgroups))
+        let launches = match spec.launches(self.ctx.caps(), knobs) {
+            Err(Error::Unsupported { .. }) if knobs.reduce.is_some() => return Ok(None),
+            launches => launches?,
         };
-        let own = subgroups(knobs)?;
-        if knobs.reduce.is_some() && !subgroups(&Knobs::DEFAULT)? {
-            return Ok(None);
-        }
+        let own = launches.iter().any(|launch| launch.needs().subgroups);
         let bounds = self.bound(copies, &spec, knobs)?;
         let timing = fewbytes_wgpu::measure::time(self.ctx, &bounds.rotation, &self.options)?;
         let ns = timing.dispatch_ns.median;
@@ -255,13 +256,45 @@ impl Point<'_> {
         };
         let plan = list_pairs::plan(ctx, &lists)?;
         let (mask, blocks) = (&bounds.outputs.mask, &bounds.outputs.blocks);
-        let bind = |_| {
-            let first = ctx.alloc::<u32>(spec.heads + 1)?;
-            plan.bind(mask, blocks, &first, &ctx.alloc::<u32>(rows as usize)?)
-        };
-        let rotation: Vec<Bound> = (0..2).map(bind).collect::<fewbytes::Result<_>>()?;
+        let outputs = |_| Ok((ctx.alloc::<u32>(spec.heads + 1)?, ctx.alloc::<u32>(rows as usize)?));
+        let outputs: Vec<(View, View)> = (0..2).map(outputs).collect::<fewbytes::Result<_>>()?;
+        let bind = |(first, rows): &(View, View)| plan.bind(mask, blocks, first, rows);
+        let rotation: Vec<Bound> = outputs.iter().map(bind).collect::<fewbytes::Result<_>>()?;
         let timing = fewbytes_wgpu::measure::time(ctx, &rotation, &self.options)?;
-        Ok(Listed { shape: self.shape, rows, ns: timing.dispatch_ns.median })
+        let kept = report.kept.get(..spec.heads).unwrap_or_default();
+        let lists = outputs.first().context("no lists")?;
+        let (gather_bytes, gather_ns) = self.gather(spec, kept, lists)?;
+        let ns = timing.dispatch_ns.median;
+        Ok(Listed { shape: self.shape, rows, ns, gather_bytes, gather_ns })
+    }
+
+    /// Bytes and time of copying what the lists of a layer keep, f16 of 128 numbers.
+    fn gather(&self, spec: &SelectPairs, kept: &[u32], lists: &(View, View)) -> Result<(u64, f64)> {
+        let ctx = self.ctx;
+        let shape = CacheShape::new(spec.heads, 128, KvElement::F16)?;
+        let n = u32::try_from(spec.n)?;
+        let from = Layout::ragged(shape, &vec![n; spec.heads], 16, n)?;
+        let to = Layout::ragged(shape, kept, 16, n)?;
+        let gather = GatherKv {
+            shape,
+            rows: kept.iter().sum(),
+            from: Places::of(&from),
+            to: Places::of(&to),
+            positions: false,
+        };
+        let launches = gather.launches(ctx.caps(), &Knobs::DEFAULT)?;
+        let given = [
+            (gather_kv::FROM_HEADS, ctx.upload(&from.view().head_words())?),
+            (gather_kv::TO_HEADS, ctx.upload(&to.view().head_words())?),
+            (gather_kv::FIRST, lists.0.clone()),
+            (gather_kv::ROWS, lists.1.clone()),
+        ];
+        let budget = Budget::for_device(ctx.info());
+        let operands = Operands::new(ctx, &launches, Order::Chain, &budget)?;
+        let plan = ctx.plan_launches(launches)?;
+        let rotation = operands.rotation_with(ctx, &plan, &given)?;
+        let timing = fewbytes_wgpu::measure::time(ctx, &rotation, &self.options)?;
+        Ok((plan.traffic().bytes(), timing.dispatch_ns.median))
     }
 }
 
@@ -296,15 +329,23 @@ fn text(found: &Found) -> String {
             if line.settled { String::new() } else { "not settled".to_owned() },
         ]);
     }
-    let mut lists = table(&["lists of a layer of", "rows", "us"], 1);
+    let header = ["lists of a layer of", "rows", "us", "gather MB", "gather us", "GB/s"];
+    let mut lists = table(&header, 1);
     for line in &found.lists {
-        lists.add_row([shape(line.shape), line.rows.to_string(), microseconds(line.ns)]);
+        lists.add_row([
+            shape(line.shape),
+            line.rows.to_string(),
+            microseconds(line.ns),
+            format!("{:.1}", line.gather_bytes as f64 / 1e6),
+            microseconds(line.gather_ns),
+            format!("{:.0}", line.gather_bytes as f64 / line.gather_ns),
+        ]);
     }
     format!(
         "  read stream {:.0} GB/s\n{rows}\n{lists}\n\
          {RATIO} of all pairs are kept. MB: two readings of the scores and three of the mask; readings: the \
          time in readings of the scores as fast as the stream; blocks: of 2048 scores a workgroup, where \
-         chosen\n",
+         chosen; gather: copying the rows that stay of keys and values, f16 of 128 numbers\n",
         found.stream_gb_s
     )
 }
