@@ -27,6 +27,9 @@ pub(super) enum Content {
     Random,
     /// Logits of -1e4 to 1e4 in steps of 2500, so that keys tie or differ beyond doubt.
     Steps,
+    /// The first key's logit is 17 above all others', which are equal: weights of 2^-24.5 that add up. Its
+    /// value is 0, theirs are 1.
+    Sink,
     /// NaN in a key of head 1, and in column 5 of a value of head 0.
     NotNumbers,
     /// NaN in one query of the last head.
@@ -141,6 +144,7 @@ impl Setting {
             let mut q: Vec<f32> = (0..self.dim).map(|_| 3.0 * uniform(rng)).collect();
             match self.content {
                 Content::Steps => q[0] = if at.is_multiple_of(2) { 2500.0 } else { -2500.0 },
+                Content::Sink => q[0] = 17.0 / 8.0,
                 Content::NoQuery if at + 1 == rows => q[2] = f32::NAN,
                 _ => {}
             }
@@ -200,6 +204,12 @@ impl Setting {
                 // -4 to 4.
                 key[0] = (row * 7 % 9) as f32 - 4.0;
             }
+            Content::Sink => {
+                key.fill(0.0);
+                if row == 0 {
+                    key[0] = 8.0 * (self.dim as f32).sqrt();
+                }
+            }
             Content::NotNumbers if (head, row) == (1, 1) => key[3] = f32::NAN,
             _ => {}
         }
@@ -208,8 +218,10 @@ impl Setting {
 
     fn value(&self, (head, row): (usize, u32), rng: &mut ChaCha8Rng) -> Vec<f32> {
         let mut value: Vec<f32> = (0..self.dim).map(|_| uniform(rng)).collect();
-        if self.content == Content::NotNumbers && (head, row) == (0, 2) {
-            value[5] = f32::NAN;
+        match self.content {
+            Content::Sink => value.fill(if row == 0 { 0.0 } else { 1.0 }),
+            Content::NotNumbers if (head, row) == (0, 2) => value[5] = f32::NAN,
+            _ => {}
         }
         value
     }

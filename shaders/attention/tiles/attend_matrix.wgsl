@@ -2,10 +2,12 @@
 // row, weighted values by matrices again. Sibling: attend_lanes.wgsl.
 //
 // Weights are powers above a base that follows a row's maximum only when that is GROWTH powers of 2 above it:
-// then all sums are scaled, through workgroup memory. f16 holds 2^8 and 2^-24.
+// then all sums are scaled, through workgroup memory. They are LIFT powers of 2 larger than that, as f16
+// holds 2^15 and 2^-24, and many small ones may add up beside a large one.
 // Expects: tiles/matrix.wgsl, matrix_kept_*.wgsl, matrix_values.wgsl, matrix_sums_*.wgsl.
 
 const GROWTH: f32 = 8.0;
+const LIFT: f32 = 7.0;
 
 // Whether a subgroup's base has changed.
 var<workgroup> grown: array<u32, 4>;
@@ -56,7 +58,7 @@ fn attend(segment: Segment, first_row: u32, lane: Lane) {
             grown[lane.subgroup] = select(0u, 1u, grows);
         }
         let shrink = exp2(before - base);
-        let weight = powers(x, select(base, 0.0, base <= NO_KEY));
+        let weight = powers(x, select(base - LIFT, 0.0, base <= NO_KEY));
         sum = fma(sum, shrink, sum_of_block(weight));
         put_weights(weight, lane);
         let changed = workgroupUniformLoad(&grown);
@@ -73,6 +75,6 @@ fn attend(segment: Segment, first_row: u32, lane: Lane) {
     // Without keys 0 is stored.
     store(total, segment, first_row, lane, 1.0 / select(sum, 1.0, sum == 0.0));
     if lane.own < 16u && first_row + kept_place(lane) < query_rows() {
-        store_lse(query_row(segment.head, row), base, sum);
+        store_lse(query_row(segment.head, row), base - LIFT, sum);
     }
 }

@@ -164,6 +164,10 @@ impl DecodeSplit {
         match knobs.reduce {
             Some(Reduce::Workgroup) if !half => Ok(Form::Workgroup),
             None if !half && !able => Ok(Form::Workgroup),
+            Some(Reduce::Workgroup) => {
+                let what = format!("{NAME} by f16 arithmetic");
+                Err(Error::unsupported(what, "there is no form without subgroups"))
+            }
             _ if half => self.half_form(able, caps),
             _ if able => Ok(Form::Subgroup(lanes)),
             _ => {

@@ -44,6 +44,27 @@ fn subgroups_have_to_hold_the_lanes_of_a_row() {
 }
 
 #[test]
+fn f16_arithmetic_takes_caches_of_f16_and_subgroups() {
+    let asked = |element, caps: &Caps, reduce| {
+        let plain = spec(element, 128, 4);
+        let queries = DecodeQueries { arithmetic: Arithmetic::F16, ..plain.queries };
+        let knobs = Knobs { reduce, ..Knobs::DEFAULT };
+        DecodeSplit { queries, ..plain }.launches(caps, &knobs).map(|all| all[0].variant())
+    };
+    let able = Caps { f16: true, ..subgroups_of_8() };
+    assert_eq!(asked(KvElement::F16, &able, None).unwrap(), "half");
+    for (element, caps, reduce) in [
+        (KvElement::Int8, &able, None),
+        (KvElement::F16, &able, Some(Reduce::Workgroup)),
+        (KvElement::F16, &subgroups_of_8(), None),
+        (KvElement::F16, &Caps::webgpu(), None),
+    ] {
+        let error = asked(element, caps, reduce).unwrap_err();
+        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let good = spec(KvElement::F16, 128, 4);
     let refused = |spec: DecodeSplit| spec.launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap_err();

@@ -32,7 +32,8 @@
 //! | `matrix` | 128 lanes, 4 subgroups; products by cooperative matrices of f16, logits by way of workgroup memory | f16 queries, rows of f16 or int8, `D` of 128 at most; matrices of 16 x 16 x 16, f16 to f32; at most 42 KiB of workgroup memory |
 //!
 //! `matrix` rounds weights to f16, and values of int8 too, which have to be finite then: errors of `o` are
-//! within `2^-9` of the largest value. Sums, and so `lse`, are f32's. A row's weights are powers above a
+//! within `2^-9` of the largest value, and `2^-31` of it for every key: weights below that of the largest count
+//! as 0. Sums, and so `lse`, are f32's. A row's weights are powers above a
 //! base that follows the row's maximum only where that is far above it, so sums are seldom scaled.
 //!
 //! Knobs: `matrix`; by default where it can be and outputs are f16, or
