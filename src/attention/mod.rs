@@ -51,8 +51,9 @@
 //! When segments are laid out anew ([`Layout::relayout`]), [`RowCopy`] lists what moves.
 //!
 //! On a device [`append_kv`] writes new rows, [`select_pairs`] finds those with the best scores,
-//! [`list_pairs`] lists them and [`gather_kv`] copies them. [`prefill`] attends to them with many new tokens at once, which [`RowMap`] tells where rows lie;
-//! [`MaxAttention`] scores them by the largest attention that a pass pays them.
+//! [`list_pairs`] lists them and [`gather_kv`] copies them. [`prefill`] attends to rows with many new
+//! tokens at once and [`MaxAttention`] scores them by the largest attention that a pass pays them; a
+//! [`RowMap`] tells both where rows lie.
 //!
 //! A [`KvCache`] is a layout with its data in host memory, and perhaps the position of every row,
 //! `positions [rows]`; files of caches are `file::CacheFile`'s (feature `safetensors`).

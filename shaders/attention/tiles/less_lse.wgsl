@@ -1,5 +1,4 @@
-// Sums of query rows are taken from their logits. Siblings: less_none.wgsl,
-// less_parts.wgsl.
+// Sums of query rows are taken from their logits. Siblings: less_none.wgsl, less_parts.wgsl.
 
 // [q_len, H G], natural logarithms.
 @group(0) @binding(9) var<storage, read> lse: array<f32>;

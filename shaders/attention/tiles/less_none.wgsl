@@ -1,5 +1,4 @@
-// Logits are left as they are. Siblings: less_lse.wgsl,
-// less_parts.wgsl.
+// Logits are left as they are. Siblings: less_lse.wgsl, less_parts.wgsl.
 
 fn denominator(at: u32) -> f32 {
     return 0.0;

@@ -1,5 +1,5 @@
-// Sums of query rows are taken from their logits, and lie before the parts. Siblings: less_lse.wgsl,
-// less_none.wgsl.
+// Sums of query rows are taken from their logits, and lie before the parts.
+// Siblings: less_lse.wgsl, less_none.wgsl.
 
 // In base 2: all there is, of a row that saw no key.
 fn denominator(at: u32) -> f32 {
