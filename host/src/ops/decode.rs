@@ -3,7 +3,8 @@
 //! A [`Schedule`] is uploaded once for a plan ([`DecodePlan::upload`]); appended rows cost a write of
 //! four bytes a step ([`DecodePlan::update`]). [`BoundDecode::record`] refuses a plan that is stale or a
 //! schedule that was not brought up to date. Under a mask of pairs that stay ([`Schedule::with_mask`]) many
-//! ratios are tried on one cache: [`DecodePlan::set_mask`]. How many workgroups to plan for [`calibrate`] finds out.
+//! ratios are tried on one cache: [`DecodePlan::set_mask`]. How many workgroups to plan for
+//! [`calibrate`] finds out.
 //!
 //! ```no_run
 //! use fewbytes::Knobs;

@@ -76,8 +76,8 @@ impl Plan {
     /// positions]` of f32: recording then allocates nothing, and writes the chunk's part.
     ///
     /// # Errors
-    /// [`fewbytes::Error::Shape`] for a map of another shape, for views of another type or length and for parameters or an `lse` too
-    /// many or missing, and as [`crate::Plan::bind`].
+    /// [`fewbytes::Error::Shape`] for a map of another shape, for views of another type or length and for
+    /// parameters or an `lse` too many or missing, and as [`crate::Plan::bind`].
     pub fn bind(
         &self,
         q: &View,

@@ -1,7 +1,7 @@
 //! `prefill`: attention of many new tokens to one layer's cache.
 //!
-//! The new rows are appended first; the map then says where all rows lie, and [`BoundByMap::record`] refuses
-//! one that was not brought up to date. Masks of pairs that stay are [`decode`](super::decode)'s only: a
+//! The new rows are appended first; the map then says where all rows lie, and [`BoundByMap::record`]
+//! refuses one that was not brought up to date. Masks of pairs that stay are [`decode`](super::decode)'s only: a
 //! pass under a mask is decoded in steps of up to `16 / G` tokens.
 //!
 //! ```no_run
@@ -109,8 +109,8 @@ impl Plan {
     /// runs.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a map of another shape, for views of another type or length, and for values, parameters or an `lse` too
-    /// many or missing; as [`crate::Plan::bind`].
+    /// [`Error::Shape`] for a map of another shape, for views of another type or length, and for values,
+    /// parameters or an `lse` too many or missing; as [`crate::Plan::bind`].
     pub fn bind(
         &self,
         q: &View,

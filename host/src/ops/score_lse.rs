@@ -37,8 +37,8 @@ impl Plan {
     /// then allocates nothing.
     ///
     /// # Errors
-    /// [`fewbytes::Error::Shape`] for a map of another shape, for views of another type or length and for parameters too many or
-    /// missing, and as [`crate::Plan::bind`].
+    /// [`fewbytes::Error::Shape`] for a map of another shape, for views of another type or length and
+    /// for parameters too many or missing, and as [`crate::Plan::bind`].
     pub fn bind(
         &self,
         q: &View,

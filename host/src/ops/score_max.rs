@@ -44,8 +44,8 @@ impl Plan {
     /// recording then allocates nothing, and writes the chunk's part.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a map of another shape, for views of another type or length and for parameters or an `lse` too many or
-    /// missing, and as [`crate::Plan::bind`].
+    /// [`Error::Shape`] for a map of another shape, for views of another type or length and for parameters
+    /// or an `lse` too many or missing, and as [`crate::Plan::bind`].
     pub fn bind(
         &self,
         q: &View,
