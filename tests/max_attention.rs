@@ -10,7 +10,9 @@ use fewbytes::attention::{
 };
 use fewbytes::{Error, Knobs};
 use fewbytes_wgpu::ops::prefill::{self, KeyRows};
-use fewbytes_wgpu::ops::{DeviceCache, max_attention, score_lse, score_max};
+use fewbytes_wgpu::ops::{
+    BoundByMap, DeviceCache, DeviceRowMap, max_attention, score_lse, score_max,
+};
 use fewbytes_wgpu::{Context, Features, View, adapters};
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -55,16 +57,21 @@ fn queries(cache: &KvCache, q_len: usize) -> DecodeQueries {
     DecodeQueries { q_len, lse: true, ..DecodeQueries::new(cache.shape(), GROUP) }
 }
 
+/// The map of a cache as it is.
+fn mapped(ctx: &Context, cache: &KvCache) -> DeviceRowMap {
+    DeviceRowMap::upload(ctx, RowMap::new(cache.layout(), &[]).unwrap()).unwrap()
+}
+
 /// `o` and `lse` of the newest tokens.
 fn attend(ctx: &Context, cache: &KvCache, q: &[f32]) -> (View, View) {
     let queries = queries(cache, q.len() / (HEADS * GROUP * DIM));
     let device = DeviceCache::upload(ctx, cache).unwrap();
-    let map = RowMap::new(cache.layout(), &[]).unwrap();
-    let plan = prefill::plan(ctx, queries, cache.layout(), &map, &Knobs::DEFAULT).unwrap();
+    let map = mapped(ctx, cache);
+    let plan = prefill::plan(ctx, queries, cache.layout(), map.map(), &Knobs::DEFAULT).unwrap();
     let (o, lse) = (ctx.alloc::<f32>(q.len()).unwrap(), ctx.alloc::<f32>(q.len() / DIM).unwrap());
-    let (q, map) = (ctx.upload(q).unwrap(), ctx.upload(map.words()).unwrap());
+    let q = ctx.upload(q).unwrap();
     let bound = plan.bind(&q, &KeyRows::of(&device), &map, &o, Some(&lse)).unwrap();
-    ctx.submit(|pass| bound.record(pass)).unwrap();
+    ctx.submit(|pass| bound.record(pass, &map, cache.layout())).unwrap();
     (o, lse)
 }
 
@@ -107,8 +114,7 @@ fn scores_of_chunks_make_a_tensor_of_layers() {
             let q = numbers(&mut rng, TOKENS * HEADS * GROUP * DIM);
             let lse = (denominator == Denominator::Full).then(|| attend(&ctx, &cache, &q).1);
             let device = DeviceCache::upload(&ctx, &cache).unwrap();
-            let map = RowMap::new(cache.layout(), &[]).unwrap();
-            let (query, words) = (ctx.upload(&q).unwrap(), ctx.upload(map.words()).unwrap());
+            let (query, map) = (ctx.upload(&q).unwrap(), mapped(&ctx, &cache));
             let score = ctx.upload(&[-7.0f32; 2 * 4 * N]).unwrap();
             for chunk in [0..64, 64..N] {
                 let rows = chunk.len() as u32;
@@ -123,7 +129,7 @@ fn scores_of_chunks_make_a_tensor_of_layers() {
                 let spec = MaxAttention::new(
                     queries(&cache, TOKENS),
                     cache.layout(),
-                    &map,
+                    map.map(),
                     (spans, denominator),
                     place,
                 )
@@ -132,8 +138,8 @@ fn scores_of_chunks_make_a_tensor_of_layers() {
                 let scratch = ctx.alloc::<u8>(plan.scratch_bytes() as usize + 256).unwrap();
                 let rows = KeyRows::of(&device);
                 let bound =
-                    plan.bind(&query, &rows, &words, lse.as_ref(), &score, Some(&scratch)).unwrap();
-                ctx.submit(|pass| bound.record(pass)).unwrap();
+                    plan.bind(&query, &rows, &map, lse.as_ref(), &score, Some(&scratch)).unwrap();
+                ctx.submit(|pass| bound.record(pass, &map, cache.layout())).unwrap();
             }
             let found = ctx.block_on(ctx.read::<f32>(&score)).unwrap();
             let (own, others): (Vec<_>, Vec<_>) =
@@ -185,47 +191,113 @@ fn views_that_do_not_fit_are_refused() {
         let mut cache = filled(&mut rng, KvElement::Int8, 40);
         append(&mut rng, &mut cache, TOKENS);
         let device = DeviceCache::upload(&ctx, &cache).unwrap();
-        let map = RowMap::new(cache.layout(), &[]).unwrap();
+        let map = mapped(&ctx, &cache);
         let queries = queries(&cache, TOKENS);
         let rows = KeyRows::of(&device);
         let q = ctx.alloc::<f32>(TOKENS * HEADS * GROUP * DIM).unwrap();
         let lse = ctx.alloc::<f32>(TOKENS * HEADS * GROUP).unwrap();
-        let words = ctx.upload(map.words()).unwrap();
         let score = ctx.alloc::<f32>(HEADS * 40).unwrap();
         let knobs = Knobs::DEFAULT;
         let shape = |result: fewbytes_wgpu::Result<_>| {
-            let error: Error = result.map(|_: fewbytes_wgpu::Bound| ()).unwrap_err();
+            let error: Error = result.map(|_: BoundByMap| ()).unwrap_err();
             assert!(matches!(error, Error::Shape { .. }), "{error}");
         };
 
-        let plan = prefill::plan(&ctx, queries, cache.layout(), &map, &knobs).unwrap();
+        let plan = prefill::plan(&ctx, queries, cache.layout(), map.map(), &knobs).unwrap();
         let o = ctx.alloc::<f32>(TOKENS * HEADS * GROUP * DIM).unwrap();
-        plan.bind(&q, &rows, &words, &o, Some(&lse)).unwrap();
-        shape(plan.bind(&q, &rows, &words, &o, None));
-        shape(plan.bind(&lse, &rows, &words, &o, Some(&lse)));
-        shape(plan.bind(&q, &rows, &lse, &o, Some(&lse)));
-        shape(plan.bind(&q, &KeyRows { values: None, ..rows }, &words, &o, Some(&lse)));
-        shape(plan.bind(&q, &KeyRows { value_params: None, ..rows }, &words, &o, Some(&lse)));
-        shape(plan.bind(&q, &KeyRows { key_params: None, ..rows }, &words, &o, Some(&lse)));
+        plan.bind(&q, &rows, &map, &o, Some(&lse)).unwrap();
+        shape(plan.bind(&q, &rows, &map, &o, None));
+        shape(plan.bind(&lse, &rows, &map, &o, Some(&lse)));
+        // Starts of a window would be among the words of this one.
+        let starts = vec![0; TOKENS * HEADS];
+        let other = RowMap::new(cache.layout(), &starts).unwrap();
+        let other = DeviceRowMap::upload(&ctx, other).unwrap();
+        shape(plan.bind(&q, &rows, &other, &o, Some(&lse)));
+        shape(plan.bind(&q, &KeyRows { values: None, ..rows }, &map, &o, Some(&lse)));
+        shape(plan.bind(&q, &KeyRows { value_params: None, ..rows }, &map, &o, Some(&lse)));
+        shape(plan.bind(&q, &KeyRows { key_params: None, ..rows }, &map, &o, Some(&lse)));
 
         let spans = KeySpans { sink: 0, first: 0, rows: 40 };
-        let spec = ScoreLse::new(queries, cache.layout(), &map, spans).unwrap();
+        let spec = ScoreLse::new(queries, cache.layout(), map.map(), spans).unwrap();
         let plan = score_lse::plan(&ctx, &spec, &knobs).unwrap();
-        plan.bind(&q, &rows, &words, &lse).unwrap();
-        shape(plan.bind(&q, &rows, &words, &q));
+        plan.bind(&q, &rows, &map, &lse).unwrap();
+        shape(plan.bind(&q, &rows, &map, &q));
 
         let place = ScorePlace::of_layer(HEADS, 40);
         let of = |denominator| {
-            ScoreMax::new(queries, cache.layout(), &map, (spans, denominator), place).unwrap()
+            ScoreMax::new(queries, cache.layout(), map.map(), (spans, denominator), place).unwrap()
         };
         let plan = score_max::plan(&ctx, &of(Denominator::Full), &knobs).unwrap();
-        plan.bind(&q, &rows, &words, Some(&lse), &score, None).unwrap();
-        shape(plan.bind(&q, &rows, &words, None, &score, None));
-        shape(plan.bind(&q, &rows, &words, Some(&lse), &lse, None));
+        plan.bind(&q, &rows, &map, Some(&lse), &score, None).unwrap();
+        shape(plan.bind(&q, &rows, &map, None, &score, None));
+        shape(plan.bind(&q, &rows, &map, Some(&lse), &lse, None));
         let subset = MaxAttention(of(Denominator::Subset));
         let plan = max_attention::plan(&ctx, &subset, &knobs).unwrap();
-        shape(plan.bind(&q, &rows, &words, Some(&lse), &score, None));
+        shape(plan.bind(&q, &rows, &map, Some(&lse), &score, None));
         // Sums need a place.
-        shape(plan.bind(&q, &rows, &words, None, &score, None));
+        shape(plan.bind(&q, &rows, &map, None, &score, None));
+    }
+}
+
+#[test]
+fn a_map_that_is_out_of_date_is_refused() {
+    for ctx in contexts() {
+        let mut rng = ChaCha8Rng::seed_from_u64(4);
+        let mut cache = filled(&mut rng, KvElement::F16, 40);
+        append(&mut rng, &mut cache, TOKENS);
+        let device = DeviceCache::upload(&ctx, &cache).unwrap();
+        let (mut map, rows) = (mapped(&ctx, &cache), KeyRows::of(&device));
+        let (queries, knobs) = (queries(&cache, TOKENS), Knobs::DEFAULT);
+        let q = ctx.alloc::<f32>(TOKENS * HEADS * GROUP * DIM).unwrap();
+        let o = ctx.alloc::<f32>(TOKENS * HEADS * GROUP * DIM).unwrap();
+        let lse = ctx.alloc::<f32>(TOKENS * HEADS * GROUP).unwrap();
+        let score = ctx.alloc::<f32>(HEADS * 40).unwrap();
+        let spans = KeySpans { sink: 0, first: 0, rows: 40 };
+        let (layout, place) = (cache.layout(), ScorePlace::of_layer(HEADS, 40));
+        let of = |denominator| {
+            ScoreMax::new(queries, layout, map.map(), (spans, denominator), place).unwrap()
+        };
+
+        let attention = prefill::plan(&ctx, queries, layout, map.map(), &knobs).unwrap();
+        let sums = ScoreLse::new(queries, layout, map.map(), spans).unwrap();
+        let sums = score_lse::plan(&ctx, &sums, &knobs).unwrap();
+        let given = score_max::plan(&ctx, &of(Denominator::Full), &knobs).unwrap();
+        let both = MaxAttention(of(Denominator::Subset));
+        let both = max_attention::plan(&ctx, &both, &knobs).unwrap();
+        let bytes = given.scratch_bytes().max(both.scratch_bytes());
+        let scratch = ctx.alloc::<u8>(bytes as usize + 256).unwrap();
+        let scratch = Some(&scratch);
+        let all = [
+            attention.bind(&q, &rows, &map, &o, Some(&lse)).unwrap(),
+            sums.bind(&q, &rows, &map, &lse).unwrap(),
+            given.bind(&q, &rows, &map, Some(&lse), &score, scratch).unwrap(),
+            both.bind(&q, &rows, &map, None, &score, scratch).unwrap(),
+        ];
+        let refused = |map: &DeviceRowMap, cache: &KvCache, why: &str| {
+            for bound in &all {
+                let error = ctx.submit(|pass| bound.record(pass, map, cache.layout())).unwrap_err();
+                assert!(matches!(error, Error::Shape { .. }), "{error}");
+                assert!(error.to_string().contains(why), "{error}");
+            }
+        };
+        let good = |map: &DeviceRowMap, cache: &KvCache| {
+            let record = |pass: &mut wgpu::ComputePass<'_>| {
+                all.iter().try_for_each(|bound| bound.record(pass, map, cache.layout()))
+            };
+            ctx.submit(record).unwrap();
+        };
+        good(&map, &cache);
+        append(&mut rng, &mut cache, 1);
+        refused(&map, &cache, "stale row map");
+        refused(&mapped(&ctx, &cache), &cache, "the one that was bound");
+        map.update(&ctx, cache.layout(), &[]).unwrap();
+        good(&map, &cache);
+        cache.truncate(cache.layout().appended() - 1).unwrap();
+        refused(&map, &cache, "stale row map");
+        map.update(&ctx, cache.layout(), &[]).unwrap();
+        good(&map, &cache);
+        // The words on the device are those of the map.
+        let words = ctx.block_on(ctx.read::<u32>(map.words())).unwrap();
+        assert_eq!(words, map.map().words());
     }
 }

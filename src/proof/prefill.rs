@@ -63,6 +63,13 @@ pub(super) fn cases() -> Vec<PrefillCase> {
         let appended = q_len as u32;
         all.push(case(Setting { group, q_len, appended, ..DEFAULT }));
     }
+    // More query heads of a KV head than decoding takes, and more than a tile has rows.
+    for (group, q_len) in [(17, 3), (32, 2), (70, 2)] {
+        let appended = q_len as u32;
+        let setting = Setting { kept: &[20, 0, 70], group, q_len, appended, ..DEFAULT };
+        all.push(case(setting));
+        all.push(case(Setting { input: F16, ..setting }));
+    }
     // Heads without rows, one with all of them, and fewer rows than new tokens.
     for (kept, appended, q_len) in [
         (&[0, 0][..], 0, 3),

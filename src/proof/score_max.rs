@@ -113,6 +113,11 @@ pub(super) fn cases() -> Vec<ScoreCase> {
         let appended = q_len as u32;
         all.push(with(Setting { group, q_len, appended, ..setting }));
     }
+    // More query heads of a KV head than decoding takes, and more than a tile has rows.
+    for (group, denominator) in [(17, Subset), (32, None), (70, Full)] {
+        let setting = Setting { group, q_len: 2, appended: 2, ..setting };
+        all.push(ScoreCase { denominator, ..with(setting) });
+    }
     // 350 query rows are six tiles.
     let long = with(Setting { group: 5, q_len: 70, appended: 70, ..setting });
     for slices in [1, 2, 4, 6] {

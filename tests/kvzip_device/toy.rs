@@ -7,7 +7,7 @@ use fewbytes::attention::{CacheShape, DecodeQueries, KvCache, KvElement, Layout,
 use fewbytes::linear::Activation;
 use fewbytes::{Error, Knobs, Result};
 use fewbytes_wgpu::ops::prefill::{self, KeyRows};
-use fewbytes_wgpu::ops::{DeviceCache, DeviceLayer, append_kv};
+use fewbytes_wgpu::ops::{DeviceCache, DeviceLayer, DeviceRowMap, append_kv};
 use fewbytes_wgpu::{Context, View};
 use half::f16;
 use rand::{RngExt as _, SeedableRng};
@@ -188,7 +188,7 @@ pub(crate) fn attend(
     input: Activation,
     q_len: usize,
 ) -> (View, View) {
-    let map = RowMap::new(cache.layout(), &[]).unwrap();
+    let map = DeviceRowMap::upload(ctx, RowMap::new(cache.layout(), &[]).unwrap()).unwrap();
     let Logits { scale, softcap } = logits();
     let queries = DecodeQueries {
         q_len,
@@ -198,12 +198,11 @@ pub(crate) fn attend(
         lse: true,
         ..DecodeQueries::new(cache.layout().shape(), GROUP)
     };
-    let plan = prefill::plan(ctx, queries, cache.layout(), &map, &Knobs::DEFAULT).unwrap();
+    let plan = prefill::plan(ctx, queries, cache.layout(), map.map(), &Knobs::DEFAULT).unwrap();
     let rows = q_len * HEADS * GROUP;
     let (o, lse) = (ctx.alloc::<f32>(rows * DIM).unwrap(), ctx.alloc::<f32>(rows).unwrap());
-    let words = ctx.upload(map.words()).unwrap();
-    let bound = plan.bind(q, &KeyRows::of(cache), &words, &o, Some(&lse)).unwrap();
-    ctx.submit(|pass| bound.record(pass)).unwrap();
+    let bound = plan.bind(q, &KeyRows::of(cache), &map, &o, Some(&lse)).unwrap();
+    ctx.submit(|pass| bound.record(pass, &map, cache.layout())).unwrap();
     (o, lse)
 }
 

@@ -2,7 +2,9 @@
 //!
 //! A [`Schedule`] is uploaded once for a plan ([`DecodePlan::upload`]); appended rows cost a write of
 //! four bytes a step ([`DecodePlan::update`]). [`BoundDecode::record`] refuses a plan that is stale or a
-//! schedule that was not brought up to date. How many workgroups to plan for [`calibrate`] finds out.
+//! schedule that was not brought up to date. Under a mask of pairs that stay ([`Schedule::with_mask`]) many
+//! ratios are tried on one cache: [`DecodePlan::set_mask`]. How many workgroups to plan for
+//! [`calibrate`] finds out.
 //!
 //! ```no_run
 //! use fewbytes::Knobs;
@@ -35,9 +37,10 @@ use super::decode_merge::expect_lse;
 use super::decode_split::expect_queries;
 use crate::{Arg, Bound, Context, Element, View};
 use fewbytes::attention::decode::{KEY_PARAMS, KEYS, LSE, O, Q, SCHEDULE, VALUE_PARAMS, VALUES};
-use fewbytes::attention::{Decode, DecodeQueries, DecodeSplit, Layout, Schedule};
+use fewbytes::attention::{Decode, DecodeQueries, DecodeSplit, KeepMask, Layout, Schedule};
 use fewbytes::launch::Traffic;
 use fewbytes::{Error, Knobs, Result};
+use std::ops::Range;
 
 /// The rows of a cache on the device.
 #[derive(Debug, Clone, Copy)]
@@ -95,10 +98,45 @@ impl DecodePlan {
     /// As [`Schedule::update`] and [`Context::write`].
     pub fn update(&mut self, ctx: &Context, layout: &Layout, starts: &[u32]) -> Result<()> {
         for range in self.schedule.update(layout, starts)? {
-            let view = self.words.slice(range.clone())?;
-            ctx.write(&view, self.schedule.words().get(range).unwrap_or_default())?;
+            self.write(ctx, range)?;
         }
         Ok(())
+    }
+
+    /// Another mask of as many rows, for what is submitted later; nothing is bound anew. The schedule was
+    /// [made with one](Schedule::with_mask).
+    ///
+    /// # Errors
+    /// As [`Schedule::set_mask`] and [`Context::write`].
+    pub fn set_mask(&mut self, ctx: &Context, mask: &KeepMask, layer: usize) -> Result<()> {
+        let range = self.schedule.set_mask(mask, layer)?;
+        self.write(ctx, range)
+    }
+
+    /// The same of words that are on the device, `[heads][ceil(n / 32)]` of u32: those of a layer among
+    /// [the outputs of a selection](super::select_pairs::Outputs). Submits a copy, behind everything that
+    /// was submitted before. [`DecodePlan::schedule`] goes on to tell the mask that a host gave last.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for another type or length; [`Error::Validation`] for memory that cannot be copied
+    /// from; [`Error::DeviceLost`].
+    pub fn copy_mask(&mut self, ctx: &Context, mask: &View) -> Result<()> {
+        let to = self.words.slice(self.schedule.mask())?;
+        expect(mask, "words of a mask", Element::U32, to.len())?;
+        if to.is_empty() {
+            return Ok(());
+        }
+        ctx.guarded().scoped("a copy of a mask", |device| {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            let (from, offset) = (mask.buffer(), mask.offset());
+            encoder.copy_buffer_to_buffer(from, offset, to.buffer(), to.offset(), to.bytes());
+            ctx.queue().submit([encoder.finish()]);
+        })
+    }
+
+    fn write(&self, ctx: &Context, range: Range<usize>) -> Result<()> {
+        let view = self.words.slice(range.clone())?;
+        ctx.write(&view, self.schedule.words().get(range).unwrap_or_default())
     }
 
     /// The schedule.

@@ -8,28 +8,29 @@
 //!     DecodeQueries, Denominator, KeySpans, MaxAttention, RowMap, ScorePlace,
 //! };
 //! use fewbytes_wgpu::ops::prefill::KeyRows;
-//! use fewbytes_wgpu::ops::{DeviceCache, max_attention};
+//! use fewbytes_wgpu::ops::{DeviceCache, DeviceRowMap, max_attention};
 //! use fewbytes_wgpu::{Context, Result, View};
 //!
 //! /// Scores of 2000 rows behind a system prefix of 30, for a pass of 2020 tokens that were appended.
 //! fn score(ctx: &Context, cache: &DeviceCache, q: &View, score: &View) -> Result<()> {
-//!     let (layout, map) = (cache.layout(), RowMap::new(cache.layout(), &[])?);
+//!     let layout = cache.layout();
+//!     let map = DeviceRowMap::upload(ctx, RowMap::new(layout, &[])?)?;
 //!     let queries = DecodeQueries { q_len: 2020, ..DecodeQueries::new(layout.shape(), 4) };
 //!     let spans = KeySpans { sink: 30, first: 30, rows: 2000 };
 //!     let place = ScorePlace::of_layer(layout.shape().kv_heads(), 2000);
 //!     let what = (spans, Denominator::Subset);
-//!     let spec = MaxAttention::new(queries, layout, &map, what, place)?;
+//!     let spec = MaxAttention::new(queries, layout, map.map(), what, place)?;
 //!     let plan = max_attention::plan(ctx, &spec, &Knobs::DEFAULT)?;
 //!     let scratch = ctx.alloc::<u8>(plan.scratch_bytes() as usize)?;
-//!     let words = ctx.upload(map.words())?;
-//!     let bound = plan.bind(q, &KeyRows::of(cache), &words, None, score, Some(&scratch))?;
-//!     ctx.submit(|pass| bound.record(pass))
+//!     let bound = plan.bind(q, &KeyRows::of(cache), &map, None, score, Some(&scratch))?;
+//!     ctx.submit(|pass| bound.record(pass, &map, layout))
 //! }
 //! ```
 
 use super::prefill::KeyRows;
 use super::score_max::args_of_scores;
-use crate::{Bound, Context, View};
+use super::{BoundByMap, DeviceRowMap};
+use crate::{Context, View};
 use fewbytes::attention::MaxAttention;
 use fewbytes::launch::Traffic;
 use fewbytes::{Knobs, Result};
@@ -70,24 +71,24 @@ impl Plan {
         self.plan.scratch_bytes()
     }
 
-    /// Binds `q [q_len, H G, D]`, the rows, the words of the map, the sums `lse [q_len, H G]` of f32 where
+    /// Binds `q [q_len, H G, D]`, the rows, the map, the sums `lse [q_len, H G]` of f32 where
     /// they are given ([`MaxAttention::takes_lse`]), and the whole tensor of scores, `[layers, heads,
     /// positions]` of f32: recording then allocates nothing, and writes the chunk's part.
     ///
     /// # Errors
-    /// [`fewbytes::Error::Shape`] for views of another type or length and for parameters or an `lse` too
-    /// many or missing, and as [`crate::Plan::bind`].
+    /// [`fewbytes::Error::Shape`] for a map of another shape, for views of another type or length and for
+    /// parameters or an `lse` too many or missing, and as [`crate::Plan::bind`].
     pub fn bind(
         &self,
         q: &View,
         rows: &KeyRows<'_>,
-        map: &View,
+        map: &DeviceRowMap,
         lse: Option<&View>,
         score: &View,
         scratch: Option<&View>,
-    ) -> Result<Bound> {
+    ) -> Result<BoundByMap> {
         let given = self.spec.takes_lse();
         let args = args_of_scores(&self.spec.0, given, (q, map), rows, (lse, score))?;
-        self.plan.bind(&args, scratch)
+        Ok(BoundByMap::new(self.plan.bind(&args, scratch)?, map, self.spec.0.tensor_rows))
     }
 }

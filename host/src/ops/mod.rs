@@ -30,6 +30,7 @@ pub mod max_attention;
 pub mod prefill;
 mod products;
 mod residual_weights;
+mod row_map;
 pub mod score_lse;
 pub mod score_max;
 pub mod select_channels;
@@ -43,6 +44,7 @@ pub use bitplane_weights::BitplaneWeights;
 pub use device_scorer::{DeviceLayer, DeviceScorer};
 pub use kv_cache::DeviceCache;
 pub use residual_weights::ResidualWeights;
+pub use row_map::{BoundByMap, DeviceRowMap};
 pub use vector_weights::VectorWeights;
 
 /// Floating-point operations that are submitted at a time, some tens of milliseconds on an

@@ -1,28 +1,29 @@
 //! `prefill`: attention of many new tokens to one layer's cache.
 //!
-//! The new rows are appended first; the map then says where all rows lie:
+//! The new rows are appended first; the map then says where all rows lie, and [`BoundByMap::record`]
+//! refuses one that was not brought up to date. Masks of pairs that stay are [`decode`](super::decode)'s only: a
+//! pass under a mask is decoded in steps of up to `16 / G` tokens.
 //!
 //! ```no_run
 //! use fewbytes::Knobs;
 //! use fewbytes::attention::{DecodeQueries, RowMap};
 //! use fewbytes_wgpu::ops::prefill::{self, KeyRows};
-//! use fewbytes_wgpu::ops::DeviceCache;
+//! use fewbytes_wgpu::ops::{DeviceCache, DeviceRowMap};
 //! use fewbytes_wgpu::{Context, Result, View};
 //!
 //! fn attend(ctx: &Context, cache: &DeviceCache, q: &View, o: &View, q_len: usize) -> Result<()> {
-//!     let map = RowMap::new(cache.layout(), &[])?;
-//!     let words = ctx.upload(map.words())?;
+//!     let map = DeviceRowMap::upload(ctx, RowMap::new(cache.layout(), &[])?)?;
 //!     let queries = DecodeQueries { q_len, ..DecodeQueries::new(cache.layout().shape(), 4) };
-//!     let plan = prefill::plan(ctx, queries, cache.layout(), &map, &Knobs::DEFAULT)?;
-//!     let bound = plan.bind(q, &KeyRows::of(cache), &words, o, None)?;
-//!     ctx.submit(|pass| bound.record(pass))
+//!     let plan = prefill::plan(ctx, queries, cache.layout(), map.map(), &Knobs::DEFAULT)?;
+//!     let bound = plan.bind(q, &KeyRows::of(cache), &map, o, None)?;
+//!     ctx.submit(|pass| bound.record(pass, &map, cache.layout()))
 //! }
 //! ```
 
-use super::DeviceCache;
 use super::decode::{Rows, expect};
 use super::decode_merge::expect_lse;
-use crate::{Arg, Bound, Context, Element, View};
+use super::{BoundByMap, DeviceCache, DeviceRowMap};
+use crate::{Arg, Context, Element, View};
 use fewbytes::attention::decode::{KEY_PARAMS, KEYS, LSE, O, Q, VALUE_PARAMS, VALUES};
 use fewbytes::attention::{
     CacheShape, DecodeQueries, Layout, Prefill, ROW_MAP, RowMap, RowMapShape,
@@ -103,21 +104,21 @@ impl Plan {
         self.plan.traffic()
     }
 
-    /// Binds `q [q_len, H G, D]`, the rows, the words of the map, `o` of the shape of `q` and, where asked
+    /// Binds `q [q_len, H G, D]`, the rows, the map, `o` of the shape of `q` and, where asked
     /// for, `lse [q_len, H G]` of f32: recording then allocates nothing. The map is read when the pass
     /// runs.
     ///
     /// # Errors
-    /// [`Error::Shape`] for views of another type or length, and for values, parameters or an `lse` too
-    /// many or missing; as [`crate::Plan::bind`].
+    /// [`Error::Shape`] for a map of another shape, for views of another type or length, and for values,
+    /// parameters or an `lse` too many or missing; as [`crate::Plan::bind`].
     pub fn bind(
         &self,
         q: &View,
         rows: &KeyRows<'_>,
-        map: &View,
+        map: &DeviceRowMap,
         o: &View,
         lse: Option<&View>,
-    ) -> Result<Bound> {
+    ) -> Result<BoundByMap> {
         let Prefill { shape, tensor_rows, queries, map: map_shape, .. } = &self.spec;
         let mut args = args_of(shape, *tensor_rows, queries, (q, map, map_shape), rows)?;
         let missing = || Error::shape("values of a cache", "given", "none");
@@ -135,7 +136,7 @@ impl Plan {
         args.push(Arg { binding: O, pieces: one(o) });
         expect_lse(lse, queries.lse, queries.lse_len(shape.kv_heads()))?;
         args.push(Arg { binding: LSE, pieces: lse.map(one).unwrap_or_default() });
-        self.plan.bind(&args, None)
+        Ok(BoundByMap::new(self.plan.bind(&args, None)?, map, *tensor_rows))
     }
 }
 
@@ -144,11 +145,12 @@ pub(super) fn args_of<'a>(
     shape: &CacheShape,
     tensor_rows: u32,
     queries: &DecodeQueries,
-    (q, map, map_shape): (&'a View, &'a View, &RowMapShape),
+    (q, map, map_shape): (&'a View, &'a DeviceRowMap, &RowMapShape),
     rows: &KeyRows<'a>,
 ) -> Result<Vec<Arg<'a>>> {
     let count = u64::from(tensor_rows);
     q.expect("q", queries.input.into(), queries.q_len_of(shape))?;
+    let map = map.of_shape(map_shape)?;
     expect(map, "row map", Element::U32, map_shape.words())?;
     expect(rows.keys, "keys", Element::U32, count * shape.row_words() as u64)?;
     let one = |binding, view: &'a View| Arg { binding, pieces: std::slice::from_ref(view) };

@@ -1,7 +1,8 @@
 //! `score_lse`: what the attention of a scoring pass is divided by.
 
 use super::prefill::{KeyRows, args_of};
-use crate::{Arg, Bound, Context, Element, View};
+use super::{BoundByMap, DeviceRowMap};
+use crate::{Arg, Context, Element, View};
 use fewbytes::attention::ScoreLse;
 use fewbytes::attention::decode::LSE;
 use fewbytes::launch::Traffic;
@@ -32,17 +33,23 @@ impl Plan {
         self.plan.traffic()
     }
 
-    /// Binds `q [q_len, H G, D]`, the rows, the words of the map and `lse [q_len, H G]` of f32: recording
+    /// Binds `q [q_len, H G, D]`, the rows, the map and `lse [q_len, H G]` of f32: recording
     /// then allocates nothing.
     ///
     /// # Errors
-    /// [`fewbytes::Error::Shape`] for views of another type or length and for parameters too many or
-    /// missing, and as [`crate::Plan::bind`].
-    pub fn bind(&self, q: &View, rows: &KeyRows<'_>, map: &View, lse: &View) -> Result<Bound> {
+    /// [`fewbytes::Error::Shape`] for a map of another shape, for views of another type or length and
+    /// for parameters too many or missing, and as [`crate::Plan::bind`].
+    pub fn bind(
+        &self,
+        q: &View,
+        rows: &KeyRows<'_>,
+        map: &DeviceRowMap,
+        lse: &View,
+    ) -> Result<BoundByMap> {
         let ScoreLse { shape, tensor_rows, queries, map: map_shape, .. } = &self.spec;
         let mut args = args_of(shape, *tensor_rows, queries, (q, map, map_shape), rows)?;
         lse.expect("lse", Element::F32, queries.lse_len(shape.kv_heads()))?;
         args.push(Arg { binding: LSE, pieces: std::slice::from_ref(lse) });
-        self.plan.bind(&args, None)
+        Ok(BoundByMap::new(self.plan.bind(&args, None)?, map, *tensor_rows))
     }
 }

@@ -1,7 +1,8 @@
 //! `score_max`: the largest attention that every key of a chunk gets, from given sums.
 
 use super::prefill::{KeyRows, args_of};
-use crate::{Arg, Bound, Context, Element, View};
+use super::{BoundByMap, DeviceRowMap};
+use crate::{Arg, Context, Element, View};
 use fewbytes::attention::decode::LSE;
 use fewbytes::attention::score_max::SCORE;
 use fewbytes::attention::{Denominator, ScoreMax};
@@ -38,25 +39,25 @@ impl Plan {
         self.plan.scratch_bytes()
     }
 
-    /// Binds `q [q_len, H G, D]`, the rows, the words of the map, `lse [q_len, H G]` of f32 (none for
+    /// Binds `q [q_len, H G, D]`, the rows, the map, `lse [q_len, H G]` of f32 (none for
     /// [`Denominator::None`]) and the whole tensor of scores, `[layers, heads, positions]` of f32:
     /// recording then allocates nothing, and writes the chunk's part.
     ///
     /// # Errors
-    /// [`Error::Shape`] for views of another type or length and for parameters or an `lse` too many or
-    /// missing, and as [`crate::Plan::bind`].
+    /// [`Error::Shape`] for a map of another shape, for views of another type or length and for parameters
+    /// or an `lse` too many or missing, and as [`crate::Plan::bind`].
     pub fn bind(
         &self,
         q: &View,
         rows: &KeyRows<'_>,
-        map: &View,
+        map: &DeviceRowMap,
         lse: Option<&View>,
         score: &View,
         scratch: Option<&View>,
-    ) -> Result<Bound> {
+    ) -> Result<BoundByMap> {
         let given = self.spec.denominator != Denominator::None;
         let args = args_of_scores(&self.spec, given, (q, map), rows, (lse, score))?;
-        self.plan.bind(&args, scratch)
+        Ok(BoundByMap::new(self.plan.bind(&args, scratch)?, map, self.spec.tensor_rows))
     }
 }
 
@@ -65,7 +66,7 @@ impl Plan {
 pub(super) fn args_of_scores<'a>(
     spec: &ScoreMax,
     given: bool,
-    (q, map): (&'a View, &'a View),
+    (q, map): (&'a View, &'a DeviceRowMap),
     rows: &KeyRows<'a>,
     (lse, score): (Option<&'a View>, &'a View),
 ) -> Result<Vec<Arg<'a>>> {

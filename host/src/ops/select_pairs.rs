@@ -157,7 +157,7 @@ impl Selection {
         &self.plan.spec
     }
 
-    /// What the last selection wrote: the mask is what attention that skips pairs of a whole cache reads.
+    /// What the last selection wrote: [`DecodePlan::copy_mask`](super::decode::DecodePlan::copy_mask) takes a layer's part of its mask.
     pub fn outputs(&self) -> &Outputs {
         &self.outputs
     }

@@ -110,6 +110,11 @@ impl DecodeQueries {
                 return Err(Error::range(what, limit, value));
             }
         }
+        self.check_logits()
+    }
+
+    /// Whether logits can be made, of however many query rows.
+    pub(super) fn check_logits(&self) -> Result<()> {
         if !self.scale.is_finite() {
             return Err(Error::range("attention scale", "finite numbers", self.scale));
         }

@@ -93,6 +93,21 @@ impl ScheduleShape {
         self.masks() + u64::from(self.heads) * u64::from(self.mask_words())
     }
 
+    /// Whether heads of so many rows have all that a mask has bits for.
+    fn check_masked(&self, lengths: impl Iterator<Item = u32>) -> Result<()> {
+        if self.mask_rows == 0 {
+            return Ok(());
+        }
+        let least = u64::from(self.mask_first) + u64::from(self.mask_rows);
+        for (head, rows) in lengths.enumerate() {
+            if u64::from(rows) < least {
+                let what = format!("rows of head {head} under a mask");
+                return Err(Error::range(what, format!("{least}.., prefix and mask"), rows));
+            }
+        }
+        Ok(())
+    }
+
     /// The parameters that say where arrays begin; what only one kernel uses is 0.
     pub(in crate::attention) fn params(&self) -> Result<super::Params> {
         let limit = u64::from(u32::MAX);
@@ -178,10 +193,11 @@ impl Schedule {
     /// those before the plan's arrays, and the page table.
     ///
     /// # Errors
-    /// As [`Plan::check`], and [`Error::Shape`] for other than as many starts as before. Nothing has
-    /// changed then.
+    /// As [`Plan::check`]; [`Error::Shape`] for other than as many starts as before; [`Error::Range`] where
+    /// a head has fewer rows left than a mask has bits for. Nothing has changed then.
     pub fn update(&mut self, layout: &Layout, starts: &[u32]) -> Result<Vec<Range<usize>>> {
         self.plan.check(layout)?;
+        self.shape.check_masked((0..self.plan.heads()).map(|head| layout.len(head)))?;
         let expected = self.shape.starts as usize * self.shape.heads as usize;
         if starts.len() != expected {
             return Err(Error::shape("starts of a window", expected, starts.len()));
@@ -208,13 +224,17 @@ impl Schedule {
     /// The same for attention that leaves out rows which a mask has no bit for, as if they had been
     /// evicted: bit `p` of a head is that of its row `prefix + p`. Rows before and after those, appended ones
     /// among them, are seen. The rows are read all the same: this is for trying many ratios on one cache,
-    /// not for saving bytes.
+    /// not for saving bytes. It is not quite an eviction where a row that is left out has a NaN or infinity
+    /// among its *values*: those are multiplied by a weight of 0 and still added, which makes a NaN. Its
+    /// keys may be anything.
     ///
     /// # Errors
-    /// As [`Schedule::set_mask`], and [`Error::Range`] for more words than u32 counts.
+    /// As [`Schedule::set_mask`]; [`Error::Range`] for more words than u32 counts, and for a head with
+    /// fewer than `prefix + n` rows, of `n` that the mask has bits for.
     pub fn with_mask(mut self, mask: &KeepMask, layer: usize, prefix: u32) -> Result<Self> {
         let shape = ScheduleShape { mask_rows: mask.n(), mask_first: prefix, ..self.shape };
         shape.params()?;
+        shape.check_masked((0..self.plan.heads()).map(|head| self.head_len(head)))?;
         self.words.resize(shape.words() as usize, 0);
         self.shape = shape;
         self.set_mask(mask, layer)?;
@@ -242,7 +262,12 @@ impl Schedule {
             let at = masks + head as u64 * u64::from(self.shape.mask_words());
             self.put(at, mask.head(layer, head));
         }
-        Ok(masks as usize..self.words.len())
+        Ok(self.mask())
+    }
+
+    /// Where the words of the mask are, `[heads][ceil(n / 32)]`; nowhere without one.
+    pub fn mask(&self) -> Range<usize> {
+        self.shape.masks() as usize..self.words.len()
     }
 
     /// Whether this is the schedule of a layout as it is now.
@@ -284,6 +309,11 @@ impl Schedule {
         self.rows
     }
 
+    /// Rows of a head when the schedule was last brought up to date.
+    fn head_len(&self, head: usize) -> u32 {
+        self.words[HEADER as usize + 2 * head + 1] + self.words[0]
+    }
+
     fn put(&mut self, at: u64, words: &[u32]) {
         // Within the words that were counted.
         let at = at as usize;
@@ -295,8 +325,7 @@ impl Schedule {
         let rows = self.plan.spans().iter().enumerate().map(|(head, span)| {
             // The oldest token sees the oldest rows.
             let start = starts.get(head).copied().unwrap_or(0).max(span.start);
-            let kept = self.words[HEADER as usize + 2 * head + 1];
-            u64::from((kept + self.words[0]).saturating_sub(start))
+            u64::from(self.head_len(head).saturating_sub(start))
         });
         self.rows = rows.sum();
     }

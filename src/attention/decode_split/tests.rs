@@ -1,5 +1,5 @@
 use super::*;
-use crate::attention::{KvElement, Planner};
+use crate::attention::{KeepMask, KvElement, Planner};
 
 fn subgroups_of_8() -> Caps {
     Caps { subgroups: true, subgroup_min: 8, subgroup_max: 8, ..Caps::webgpu() }
@@ -105,4 +105,49 @@ fn schedules_say_what_changes() {
     assert!(matches!(schedule.update(&layout, &[1, 2]), Err(Error::Shape { .. })));
     layout.relayout().unwrap();
     assert!(matches!(schedule.update(&layout, &[]), Err(Error::Shape { .. })));
+}
+
+#[test]
+fn masks_have_bits_for_rows_that_every_head_has() {
+    let shape = CacheShape::new(2, 64, KvElement::F16).unwrap();
+    let mut layout = Layout::ragged(shape, &[100, 30], 8, 100).unwrap();
+    layout.append(4).unwrap();
+    let plan = Planner::Stream.plan_layout(&layout, 2).unwrap();
+    let made = Schedule::new(&plan, &layout, &[]).unwrap();
+    let masked = |n: u32, layer, prefix| {
+        let words = vec![u32::MAX >> (32 - n); 4];
+        let mask = KeepMask::from_words(2, 2, n, words).unwrap();
+        made.clone().with_mask(&mask, layer, prefix)
+    };
+    // Head 1 has 34 rows, appended ones among them.
+    for (n, prefix, head) in [(31, 4, 1), (2, 33, 1), (1, u32::MAX, 0), (31, u32::MAX, 0)] {
+        let error = masked(n, 0, prefix).unwrap_err();
+        assert!(matches!(error, Error::Range { .. }), "{error}");
+        let what = format!("rows of head {head} under a mask");
+        assert!(error.to_string().contains(&what), "{error}");
+    }
+    assert!(matches!(masked(20, 2, 0), Err(Error::Range { .. })));
+    let mut schedule = masked(30, 1, 4).unwrap();
+    let words = made.words().len();
+    assert_eq!(schedule.words()[words..], [u32::MAX >> 2; 2]);
+
+    // Another one changes the mask alone, and one that does not fit nothing.
+    let none = KeepMask::new(1, 2, 30).unwrap();
+    for other in [KeepMask::new(1, 3, 30).unwrap(), KeepMask::new(1, 2, 29).unwrap()] {
+        assert!(matches!(schedule.set_mask(&other, 0), Err(Error::Shape { .. })));
+    }
+    assert!(matches!(schedule.set_mask(&none, 1), Err(Error::Range { .. })));
+    assert_eq!(schedule.words()[words..], [u32::MAX >> 2; 2]);
+    assert_eq!(schedule.set_mask(&none, 0).unwrap(), words..words + 2);
+    assert_eq!(schedule.words()[words..], [0; 2]);
+
+    // Rows that were appended later may have bits too, and can then not be taken back.
+    layout.append(2).unwrap();
+    let mut schedule = Schedule::new(&plan, &layout, &[]).unwrap();
+    schedule = schedule.with_mask(&none, 0, 6).unwrap();
+    layout.truncate(5).unwrap();
+    let before = schedule.clone();
+    let error = schedule.update(&layout, &[]).unwrap_err();
+    assert!(error.to_string().contains("rows of head 1 under a mask"), "{error}");
+    assert_eq!(schedule, before);
 }

@@ -43,6 +43,11 @@
 //! [`decode_split`](super::decode_split)'s work. On devices that are reset when one submission takes
 //! seconds, append and attend in chunks of fewer tokens.
 //!
+//! Masks, by which a cache that stays whole is attended to as if pairs had been evicted
+//! ([`Schedule::with_mask`](super::Schedule::with_mask)), are `decode_split`'s only, up to 16 query rows of
+//! a KV head at a time. A pass of more tokens under a mask is decoded in steps of up to `16 / G` tokens, the
+//! rows of each step appended before it.
+//!
 //! [`Traffic`] is the rows read once, `q`, `o`, and four operations a number of every pair of query row and
 //! key that it sees.
 

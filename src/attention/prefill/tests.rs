@@ -44,7 +44,9 @@ fn what_does_not_fit_is_refused() {
     let good = spec(KvElement::F16);
     let queries = good.queries;
     for queries in [
-        DecodeQueries { group: 17, ..queries },
+        DecodeQueries { group: usize::MAX, ..queries },
+        // Query rows are counted by u32.
+        DecodeQueries { group: 1 << 27, ..queries },
         DecodeQueries { group: 0, ..queries },
         DecodeQueries { q_len: usize::MAX, ..queries },
         DecodeQueries { scale: f32::NAN, ..queries },

@@ -98,8 +98,7 @@ impl Tiles<'_> {
     /// The parameters, once everything fits together; at least one new token.
     pub(super) fn params(&self) -> Result<Params> {
         let Self { shape, queries, map, .. } = self;
-        // What does not depend on how many tokens there are.
-        DecodeQueries { q_len: 1, ..**queries }.check()?;
+        queries.check_logits()?;
         let heads = shape.kv_heads();
         if map.heads as usize != heads {
             return Err(Error::shape("KV heads of the row map", heads, map.heads));
@@ -110,7 +109,12 @@ impl Tiles<'_> {
         }
         shape.checked_rows(self.tensor_rows.into())?;
         // Rows are counted by u32, with a tile to spare, and so are the words of the map.
-        let limit = (u32::MAX - TILE) as usize / queries.group;
+        let most = (u32::MAX - TILE) as usize;
+        if !(1..=most).contains(&queries.group) {
+            let what = "query heads of a KV head";
+            return Err(Error::range(what, format!("1..={most}"), queries.group));
+        }
+        let limit = most / queries.group;
         if !(1..=limit).contains(&queries.q_len) {
             return Err(Error::range("new tokens", format!("1..={limit}"), queries.q_len));
         }
@@ -118,7 +122,7 @@ impl Tiles<'_> {
         let (inner, outer) = queries.factors();
         let [starts, pages] = map.places()?;
         Ok(Params {
-            // At most 65,535 and 16.
+            // At most 65,535.
             heads: heads as u32,
             group: queries.group as u32,
             q_len: queries.q_len as u32,

@@ -148,6 +148,9 @@ pub(super) fn cases() -> Vec<SplitCase> {
         let element = KvElement::Int8;
         all.push(SplitCase { mask, kept, queries, element, place: Place::Paged(16), ..DEFAULT });
     }
+    // The key that is no number is one of those that are left out, the value is not.
+    let (mask, kept) = (Some([0, 2]), &[100, 100, 100]);
+    all.push(SplitCase { mask, kept, content: NotNumbers, queries: [3, 1], ..DEFAULT });
     for (at, dim) in crate::attention::HEAD_DIMS.into_iter().enumerate() {
         let half = SplitCase { dim, input: F16, arithmetic: Arithmetic::F16, ..DEFAULT };
         let (place, queries) = (places[at % 4], groups[at]);

@@ -36,7 +36,7 @@ mod reused;
 pub use layer::DeviceLayer;
 
 use self::reused::{Grown, Plans};
-use super::{max_attention, score_lse};
+use super::{DeviceRowMap, max_attention, score_lse};
 use crate::{Context, View};
 use fewbytes::attention::kvzip::{ModelSizes, RepeatPass, Scorer};
 use fewbytes::attention::{
@@ -187,26 +187,26 @@ impl<'c> DeviceScorer<'c> {
         let (layout, n) = (data.layout, begun.spec.n);
         let rows = RowMap::new(layout, &[])?;
         let words = map.of(ctx, rows.words().len())?;
-        ctx.write(&words, rows.words())?;
+        let rows = DeviceRowMap::write(ctx, rows, words)?;
         // Of one layer's scores, so that layers share plans.
         let heads = begun.spec.heads;
         let place = ScorePlace { position: pass.start as usize, ..ScorePlace::of_layer(heads, n) };
         let chunk = pass.chunk.end.saturating_sub(pass.chunk.start);
         let spans = KeySpans { sink: pass.sink, first: pass.chunk.start, rows: chunk };
         let what = (spans, begun.denominator);
-        let spec = MaxAttention::new(queries, layout, &rows, what, place)?;
+        let spec = MaxAttention::new(queries, layout, rows.map(), what, place)?;
 
         // The attention of the pass has the sums; an engine that does not give them has them made again,
         // over all rows before the new ones.
         let made = match (spec.takes_lse(), data.lse) {
             (true, None) => {
                 let all = KeySpans { sink: 0, first: 0, rows: pass.position };
-                let spec = ScoreLse::new(queries, layout, &rows, all)?;
+                let spec = ScoreLse::new(queries, layout, rows.map(), all)?;
                 let lse = lse.of(ctx, queries.lse_len(heads))?;
                 let bound = sums.with(
                     |plan| *plan.spec() == spec,
                     || score_lse::plan(ctx, &spec, knobs),
-                    |plan| plan.bind(data.q, &data.rows, &words, &lse),
+                    |plan| plan.bind(data.q, &data.rows, &rows, &lse),
                 )?;
                 Some((bound, lse))
             }
@@ -224,15 +224,12 @@ impl<'c> DeviceScorer<'c> {
             |plan| {
                 let bytes = usize::try_from(plan.scratch_bytes()).unwrap_or(usize::MAX);
                 let scratch = scratch.of(ctx, bytes)?;
-                plan.bind(data.q, &data.rows, &words, sums, &score, Some(&scratch))
+                plan.bind(data.q, &data.rows, &rows, sums, &score, Some(&scratch))
             },
         )?;
-        let all = match made {
-            Some((sums, _)) => sums.then(best),
-            None => best,
-        };
-        if !all.is_empty() {
-            ctx.submit(|pass| all.record(pass))?;
+        let all = || made.iter().map(|(sums, _)| sums).chain([&best]);
+        if all().any(|bound| !bound.is_empty()) {
+            ctx.submit(|pass| all().try_for_each(|bound| bound.record(pass, &rows, layout)))?;
         }
         begun.scored += u64::from(chunk);
         Ok(())
