@@ -71,8 +71,8 @@ fn check(ctx: &Context, spec: &SelectPairs, budgets: &[u32], element: KvElement)
     }
     assert_eq!(device.len(), host.len() + 1);
     let around = Around { prefix: PREFIX as u32, reserve: 9 };
-    let evicted = selection.compact_all(ctx, &report, device, around).unwrap();
-    let mut found = evicted.iter().map(|cache| {
+    selection.compact_all(ctx, &report, &mut device, around).unwrap();
+    let mut found = device.iter().map(|cache| {
         let read = ctx.block_on(cache.read_back(ctx)).unwrap();
         (cache, read)
     });
@@ -179,7 +179,8 @@ fn what_does_not_go_together_is_refused_with_words() {
     assert!(refused(&cache, 0, Around { reserve: 0, ..around }).contains("reserve"));
     let small = selection.compact(&ctx, &report, 0, &cache, around).unwrap();
     assert!(refused(&small, 0, around).contains("none evicted"));
-    let error = selection.compact_all(&ctx, &report, vec![of(24), of(24)], around).unwrap_err();
+    let mut two = [of(24), of(24)];
+    let error = selection.compact_all(&ctx, &report, &mut two, around).unwrap_err();
     assert!(matches!(error, Error::Shape { .. }), "{error}");
 
     let mask = ctx.alloc::<u32>(1).unwrap();
@@ -188,4 +189,34 @@ fn what_does_not_go_together_is_refused_with_words() {
     let budgets = ctx.upload(&[20u32]).unwrap();
     let error = plan.unwrap().bind(&views, &budgets, &outputs, None).err().unwrap().to_string();
     assert!(error.contains("mask of kept pairs"), "{error}");
+}
+
+#[test]
+fn caches_are_whole_where_one_of_them_is_refused() {
+    let ctx = open(Features::Full);
+    let spec = SelectPairs::new(2, HEADS, N);
+    let selection = Selection::new(&ctx, &spec).unwrap();
+    let views = uploaded(&ctx, &spec, &scores(&spec));
+    let report = ctx.block_on(selection.select(&ctx, &views, &[20])).unwrap();
+    let around = Around { prefix: 3, reserve: 16 };
+    let hosts = [24, 23, 24].map(|rows| {
+        let layout = Layout::plain(shape(64, KvElement::F16), 64).unwrap();
+        let mut host = KvCache::new(layout).unwrap();
+        host.append(&numbers(1, rows, 64), &numbers(2, rows, 64)).unwrap();
+        host
+    });
+    let [first, short, second] =
+        hosts.each_ref().map(|host| DeviceCache::upload(&ctx, host).unwrap());
+    let mut caches = [first, short];
+    let error = selection.compact_all(&ctx, &report, &mut caches, around).unwrap_err();
+    assert!(matches!(&error, Error::Layer { layer, .. } if layer == "1"), "{error}");
+    let reserve = Around { reserve: 0, ..around };
+    assert!(selection.compact_all(&ctx, &report, &mut caches, reserve).is_err());
+    for (cache, host) in caches.iter().zip(&hosts) {
+        assert!(ctx.block_on(cache.read_back(&ctx)).unwrap() == *host);
+    }
+    caches[1] = second;
+    selection.compact_all(&ctx, &report, &mut caches, around).unwrap();
+    let left: u32 = caches.iter().flat_map(|cache| cache.layout().lengths()).sum();
+    assert_eq!(left, 20 + 2 * 3 * HEADS as u32);
 }

@@ -168,8 +168,8 @@ fn what_is_selected_and_left_is_as_in_host_memory() {
                 assert_eq!(applied.report.bytes_after, expected.report.bytes_after);
                 let host = expected.compact(&toy.host, AROUND.reserve).unwrap();
                 let whole = |cache: &DeviceCache| cache.duplicate(&ctx).unwrap();
-                let whole = toy.device.iter().map(whole).collect();
-                let small = selection.compact_all(&ctx, &report, whole, AROUND).unwrap();
+                let mut small: Vec<_> = toy.device.iter().map(whole).collect();
+                selection.compact_all(&ctx, &report, &mut small, AROUND).unwrap();
                 for (small, host) in small.iter().zip(&host) {
                     let small = ctx.block_on(small.read_back(&ctx)).unwrap();
                     assert!(small == *host, "{eviction:?}");
@@ -250,8 +250,8 @@ fn an_empty_context_has_no_scores_and_loses_nothing() {
             let scores = driver.score(&mut OnDevice(&mut toy), &mut scorer, PREFIX, &context);
             assert_eq!(scores.unwrap().0.pairs(), u64::from(n) * (LAYERS * HEADS) as u64);
             let before: Vec<Vec<u32>> = toy.device.iter().map(|c| c.layout().lengths()).collect();
-            let small = selection.compact_all(&ctx, &report, toy.device, AROUND).unwrap();
-            let after: Vec<Vec<u32>> = small.iter().map(|c| c.layout().lengths()).collect();
+            selection.compact_all(&ctx, &report, &mut toy.device, AROUND).unwrap();
+            let after: Vec<Vec<u32>> = toy.device.iter().map(|c| c.layout().lengths()).collect();
             assert_eq!(before == after, n == 0);
         }
     }

@@ -5,10 +5,10 @@
 //! ```no_run
 //! # use fewbytes::attention::SelectPairs;
 //! # use fewbytes_wgpu::{Context, View, ops::{DeviceCache, select_pairs::{Around, Selection}}};
-//! # async fn evict(ctx: &Context, scores: &[View], caches: Vec<DeviceCache>) -> fewbytes::Result<()> {
+//! # async fn evict(ctx: &Context, scores: &[View], caches: &mut [DeviceCache]) -> fewbytes::Result<()> {
 //! let selection = Selection::new(ctx, &SelectPairs::new(32, 8, 4096).in_pieces(ctx.caps()))?;
 //! let report = selection.select(ctx, scores, &[32 * 8 * 4096 / 10 * 3]).await?;
-//! let small = selection.compact_all(ctx, &report, caches, Around { prefix: 20, reserve: 512 })?;
+//! selection.compact_all(ctx, &report, caches, Around { prefix: 20, reserve: 512 })?;
 //! # Ok(()) }
 //! ```
 //!
@@ -238,6 +238,54 @@ impl Selection {
         cache: &DeviceCache,
         around: Around,
     ) -> Result<DeviceCache> {
+        self.copied(ctx, &self.remaining(report, first_row, cache, around)?, cache, around)
+    }
+
+    /// Leaves of all caches what the last selection does, as [`Selection::compact`]: a cache a layer, or
+    /// several with some of its heads each, which have the scored heads in their order. Every old cache
+    /// goes as soon as it is copied.
+    ///
+    /// What does not fit is refused before any cache is touched. Where the device fails later, caches before
+    /// the one that is named are compacted, and it and those after it are whole:
+    /// [`Selection::compact`] goes on with them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for caches of other heads than were scored; [`Error::Layer`] naming the cache, from
+    /// 0, for what [`Selection::compact`] refuses.
+    pub fn compact_all(
+        &self,
+        ctx: &Context,
+        report: &Report,
+        caches: &mut [DeviceCache],
+        around: Around,
+    ) -> Result<()> {
+        let heads = |cache: &DeviceCache| cache.layout().shape().kv_heads();
+        let all: usize = caches.iter().map(heads).sum();
+        if all != self.spec().rows() {
+            return Err(Error::shape("heads of all caches", self.spec().rows(), all));
+        }
+        let mut first_row = 0;
+        let mut remaining = Vec::with_capacity(caches.len());
+        for (at, cache) in caches.iter().enumerate() {
+            let left = self.remaining(report, first_row, cache, around);
+            remaining.push(left.map_err(|error| error.in_layer(&at.to_string()))?);
+            first_row += heads(cache);
+        }
+        for (at, (cache, left)) in caches.iter_mut().zip(&remaining).enumerate() {
+            let small = self.copied(ctx, left, cache, around);
+            *cache = small.map_err(|error| error.in_layer(&at.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// What is to stay of a cache.
+    fn remaining(
+        &self,
+        report: &Report,
+        first_row: usize,
+        cache: &DeviceCache,
+        around: Around,
+    ) -> Result<Remaining> {
         let (spec, heads) = (self.spec(), cache.layout().shape().kv_heads());
         let end = first_row.saturating_add(heads);
         let Some(kept) = report.kept.get(first_row..end) else {
@@ -261,8 +309,22 @@ impl Selection {
         let rows = lengths.iter().fold(0u64, |sum, length| sum + u64::from(*length));
         let rows = u32::try_from(rows)
             .map_err(|_| Error::range("kept rows", format!("0..={}", u32::MAX), rows))?;
+        // Also refused here, before anything is copied.
+        cache.layout().compacted_to(&lengths, around.reserve)?;
+        Ok(Remaining { first_row, appended, lengths, rows })
+    }
+
+    fn copied(
+        &self,
+        ctx: &Context,
+        remaining: &Remaining,
+        cache: &DeviceCache,
+        around: Around,
+    ) -> Result<DeviceCache> {
+        let (spec, heads) = (self.spec(), cache.layout().shape().kv_heads());
+        let Remaining { first_row, appended, ref lengths, rows } = *remaining;
         if rows == 0 || spec.n == 0 {
-            return cache.compact(ctx, &cache.rows_of(&lengths)?, around.reserve);
+            return cache.compact(ctx, &cache.rows_of(lengths)?, around.reserve);
         }
         let lists = list_pairs::plan(
             ctx,
@@ -278,32 +340,16 @@ impl Selection {
         )?;
         let (first, listed) = (ctx.alloc::<u32>(heads + 1)?, ctx.alloc::<u32>(rows as usize)?);
         let before = lists.bind(&self.outputs.mask, &self.outputs.blocks, &first, &listed)?;
-        cache.compact_listed(ctx, &lengths, Some(before), (&first, &listed), around.reserve)
+        cache.compact_listed(ctx, lengths, Some(before), (&first, &listed), around.reserve)
     }
+}
 
-    /// What the last selection leaves of all caches, which have the scored heads in their order: a cache a
-    /// layer, or several with some of its heads each. Every old cache goes as soon as it is copied.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] for caches of other heads than were scored; as [`Selection::compact`].
-    pub fn compact_all(
-        &self,
-        ctx: &Context,
-        report: &Report,
-        caches: Vec<DeviceCache>,
-        around: Around,
-    ) -> Result<Vec<DeviceCache>> {
-        let heads = |cache: &DeviceCache| cache.layout().shape().kv_heads();
-        let all: usize = caches.iter().map(heads).sum();
-        if all != self.spec().rows() {
-            return Err(Error::shape("heads of all caches", self.spec().rows(), all));
-        }
-        let mut first_row = 0;
-        let mut compact = |cache: DeviceCache| {
-            let small = self.compact(ctx, report, first_row, &cache, around)?;
-            first_row += heads(&cache);
-            Ok(small)
-        };
-        caches.into_iter().map(&mut compact).collect()
-    }
+/// What is to stay of a cache.
+struct Remaining {
+    first_row: usize,
+    appended: u32,
+    /// Rows of every head.
+    lengths: Vec<u32>,
+    /// Of all heads.
+    rows: u32,
 }

@@ -24,8 +24,7 @@
 //!
 //!     driver.scan(engine, &mut scorer, around.prefix, text)?;
 //!     let report = ctx.block_on(selection.select(ctx, scorer.scores()?, &budgets))?;
-//!     let caches = std::mem::take(engine.as_mut());
-//!     *engine.as_mut() = selection.compact_all(ctx, &report, caches, around)?;
+//!     selection.compact_all(ctx, &report, engine.as_mut(), around)?;
 //!     Ok(())
 //! }
 //! ```
