@@ -31,10 +31,12 @@
 
 mod layer;
 mod reused;
+mod scored;
 
 pub use layer::DeviceLayer;
 
 use self::reused::{Grown, Plans};
+use self::scored::Scored;
 use super::{max_attention, score_lse};
 use crate::{Context, View};
 use fewbytes::attention::kvzip::{ModelSizes, RepeatPass, Scorer};
@@ -76,8 +78,8 @@ struct Begun {
     denominator: Denominator,
     spec: SelectPairs,
     pieces: Vec<View>,
-    /// Positions that have been scored, of all layers together.
-    scored: u64,
+    /// What has been scored.
+    scored: Scored,
 }
 
 impl<'c> DeviceScorer<'c> {
@@ -172,9 +174,10 @@ impl<'c> DeviceScorer<'c> {
     fn whole(&self) -> Result<&Begun> {
         let begun = self.begun.as_ref().ok_or_else(not_begun)?;
         let expected = begun.spec.layers as u64 * begun.spec.n as u64;
-        if begun.scored < expected {
+        let scored = begun.scored.positions();
+        if scored < expected {
             let what = "scored positions of all layers";
-            return Err(Error::shape(what, expected, begun.scored));
+            return Err(Error::shape(what, expected, scored));
         }
         Ok(begun)
     }
@@ -233,7 +236,7 @@ impl<'c> DeviceScorer<'c> {
         if !all.is_empty() {
             ctx.submit(|pass| all.record(pass))?;
         }
-        begun.scored += u64::from(chunk);
+        begun.scored.add(layer, pass.start, chunk);
         Ok(())
     }
 }
@@ -268,7 +271,8 @@ impl Scorer<DeviceLayer<'_>> for DeviceScorer<'_> {
         };
         self.plans.forget();
         self.sums.forget();
-        self.begun = Some(Begun { sizes: *sizes, denominator, spec, pieces, scored: 0 });
+        self.begun =
+            Some(Begun { sizes: *sizes, denominator, spec, pieces, scored: Scored::default() });
         Ok(())
     }
 
