@@ -5,11 +5,13 @@
 #[allow(dead_code)]
 #[path = "../fixtures/smollm.rs"]
 mod smollm;
+#[path = "../fixtures/smollm_trace.rs"]
+mod smollm_trace;
 mod toy;
 mod trace;
 
 use fewbytes::attention::evict::{Eviction, KeepMask, PairRule, Rule, Scores, select};
-use fewbytes::attention::kvzip::{Kvzip, ReferenceScorer, RepeatTemplate, Scorer};
+use fewbytes::attention::kvzip::{Engine as _, Kvzip, ReferenceScorer, RepeatTemplate, Scorer};
 use fewbytes::attention::reference::Logits;
 use fewbytes::attention::{Denominator, KvCache, KvElement};
 use fewbytes::linear::Activation;
@@ -302,6 +304,32 @@ fn what_cannot_be_is_refused_before_the_device_works() {
         assert_eq!(error, "scored positions of all layers: expected 450, found 128");
         assert!(scorer.finish().is_err());
         toy.visited = LAYERS;
+    }
+}
+
+#[test]
+fn a_chunk_scored_twice_does_not_stand_for_one_that_is_missing() {
+    for ctx in contexts() {
+        // Three chunks of one size.
+        let n = 3 * 32;
+        let mut toy = prefilled(&ctx, KINDS[0], &tokens(n));
+        let driver = Kvzip { chunk: 32, ..driver(Denominator::Subset) };
+        let sizes = toy.sizes();
+        let mut passes = driver.passes(&sizes, PREFIX, &tokens(n)).unwrap();
+        let mut scorer = DeviceScorer::new(&ctx);
+        scorer.begin(&sizes, n, Denominator::Subset).unwrap();
+        let missing = passes.pop().unwrap();
+        passes.extend(passes.last().cloned());
+        passes.push(missing);
+        let error = "scored positions of all layers: expected 288, found 192";
+        for (at, pass) in passes.iter().enumerate() {
+            if at == 3 {
+                assert_eq!(scorer.spec().unwrap_err().to_string(), error);
+            }
+            let score = |layer, data: DeviceLayer<'_>| scorer.score(pass, layer, data);
+            OnDevice(&mut toy).repeat_pass(pass, score).unwrap();
+        }
+        scorer.spec().unwrap();
     }
 }
 
