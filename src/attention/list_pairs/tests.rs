@@ -11,7 +11,7 @@ fn the_reference_keeps_what_is_around_the_context() {
     assert_eq!(lists.first(), [0, 5, 8]);
     for (n, prefix) in [(3, u32::MAX), (usize::MAX, 2)] {
         let error = reference(&keep, n, prefix, 1).unwrap_err();
-        assert!(matches!(error, crate::Error::Range { .. }), "{error}");
+        assert!(matches!(error, Error::Range { .. }), "{error}");
     }
 }
 
