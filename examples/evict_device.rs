@@ -123,8 +123,7 @@ fn main() -> Result<()> {
     // Two: the pairs that stay, of all layers and heads.
     let report = ctx.block_on(selection.select(&ctx, scorer.scores()?, &budgets))?;
     // Three: every cache's rows that stay, in buffers of their own; the old ones go.
-    let caches = std::mem::take(&mut model.caches);
-    model.caches = selection.compact_all(&ctx, &report, caches, around)?;
+    selection.compact_all(&ctx, &report, &mut model.caches, around)?;
 
     let after: u64 = model.caches.iter().map(DeviceCache::bytes).sum();
     println!("{} of {} pairs stay; a head keeps {:?}", report.pairs(), spec.pairs(), report.kept);

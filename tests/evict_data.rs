@@ -7,47 +7,31 @@
 #[allow(dead_code)]
 #[path = "fixtures/smollm.rs"]
 mod smollm;
+#[path = "fixtures/smollm_trace.rs"]
+mod smollm_trace;
 
 use fewbytes::attention::evict::sources::{Accumulate, Observed, observed_attention};
 use fewbytes::attention::evict::{Eviction, PairRule, Rule, Scores, reference, select, share};
-use fewbytes::attention::reference::{Logits, Queries, ScoreProblem, decode_attention, score_max};
-use fewbytes::attention::{CacheShape, Denominator, KvCache, KvElement, Layout, RESERVE};
-use half::f16;
+use fewbytes::attention::reference::{Queries, ScoreProblem, decode_attention, score_max};
+use fewbytes::attention::{Denominator, KvCache, RESERVE};
+use smollm_trace::{AFTER, DIM, HEADS, Layer, N, PREFIX, QUERY_HEADS, logits};
 
-const TOKENS: u32 = 4096;
-const HEADS: usize = 3;
-const QUERY_HEADS: usize = 9;
-const DIM: usize = 64;
-/// Rows before the context, and of the context; the last 256 come after it.
-const PREFIX: u32 = 4;
-const N: u32 = TOKENS - 256 - PREFIX;
 /// Tokens whose queries make scores, and those whose outputs are looked at.
 const ASKED: usize = 8;
 
-struct Layer {
-    cache: KvCache,
-    q: Vec<f32>,
-}
+const TOKENS: u32 = PREFIX + N + AFTER;
 
 fn layers(test: &str) -> Vec<Layer> {
-    let Some(file) = smollm::read(smollm::TRACE, &format!("evict::{test}")) else {
-        return Vec::new();
-    };
-    let file = safetensors::SafeTensors::deserialize(&file).unwrap();
-    let tensor = |name: String| -> Vec<f32> {
-        let halves = file.tensor(&name).unwrap().data().to_vec();
-        halves.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-    };
-    let layer = |name| {
-        let shape = CacheShape::new(HEADS, DIM, KvElement::F16).unwrap();
-        let mut cache = KvCache::new(Layout::plain(shape, TOKENS).unwrap()).unwrap();
-        cache.append(&tensor(format!("{name}.k")), &tensor(format!("{name}.v"))).unwrap();
-        Layer { cache, q: tensor(format!("{name}.q")) }
-    };
-    ["l9", "l29"].map(layer).into()
+    smollm_trace::layers(AFTER, &format!("evict::{test}"))
 }
 
-impl Layer {
+/// What is asked of a layer.
+trait Asked {
+    fn scores(&self, denominator: Denominator) -> Vec<f32>;
+    fn outputs(&self, cache: &KvCache) -> Vec<f64>;
+}
+
+impl Asked for Layer {
     /// KVzip's scores by the queries of the first tokens behind the context, chunk by chunk.
     fn scores(&self, denominator: Denominator) -> Vec<f32> {
         let mut scores = Scores::zeros(1, HEADS, N).unwrap();
@@ -77,10 +61,6 @@ impl Layer {
         let queries = Queries { q, q_len, query_heads, logits, window: None };
         decode_attention(&queries, cache).unwrap().o
     }
-}
-
-fn logits() -> Logits {
-    Logits::scaled(1.0 / (DIM as f64).sqrt())
 }
 
 fn scores(layers: &[Layer], denominator: Denominator) -> Scores {

@@ -5,7 +5,7 @@ use crate::checks;
 use crate::options::Cli;
 use crate::table::{microseconds, table};
 use anyhow::{Context as _, Result};
-use fewbytes::attention::select_pairs::Segments;
+use fewbytes::attention::select_pairs::{Report, Segments};
 use fewbytes::attention::{
     CacheShape, GatherKv, KvElement, Layout, ListPairs, Places, SelectPairs, gather_kv,
 };
@@ -243,7 +243,7 @@ impl Point<'_> {
             ctx.submit(|pass| bound.record(pass))?;
         }
         let words = ctx.block_on(ctx.read::<u32>(&bounds.outputs.report))?;
-        let report = select_pairs::Report::of(spec, &words)?;
+        let report = Report::of(spec, &words)?;
         let rows: u32 = report.kept.iter().take(spec.heads).sum();
         let lists = ListPairs {
             n: spec.n,

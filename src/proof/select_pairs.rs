@@ -97,6 +97,9 @@ enum Keep {
     All,
     /// Another share of each segment, none and all among them.
     Various,
+    /// What no host would ask for: less than is always kept, and more than there is.
+    Below,
+    Above,
 }
 
 /// One case.
@@ -155,6 +158,9 @@ pub(super) fn cases() -> Vec<SelectCase> {
             (0, 2049, Keep::AllButOne),
             (2048, 0, Keep::Various),
             (2000, 600, Keep::Least),
+            (4, 100, Keep::Below),
+            (4, 100, Keep::Above),
+            (2000, 600, Keep::Below),
         ] {
             for (scores, cut) in [(Scores::Coarse, Cut::Exact), (Scores::Signed, Cut::RefStrict)] {
                 let spec = SelectPairs { sink, recent, cut, ..spec };
@@ -195,9 +201,14 @@ impl SelectCase {
             Keep::AllButOne => most - 1,
             Keep::All => most,
             Keep::Various => [most / 2, 0, most, most / 7][segment % 4],
+            Keep::Below | Keep::Above => 0,
         };
-        let segments = 0..self.spec.segment_count();
-        segments.map(|segment| budget(segment).clamp(least, most) as u32).collect()
+        let budget = |segment| match self.keep {
+            Keep::Below => [0, least / 2][segment % 2] as u32,
+            Keep::Above => [u32::MAX, most as u32 + 1][segment % 2],
+            _ => budget(segment).clamp(least, most) as u32,
+        };
+        (0..self.spec.segment_count()).map(budget).collect()
     }
 }
 

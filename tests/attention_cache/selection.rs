@@ -60,7 +60,7 @@ fn check(ctx: &Context, spec: &SelectPairs, budgets: &[u32], element: KvElement)
     let selection = Selection::new(ctx, spec).unwrap();
     let views = uploaded(ctx, spec, &scores);
     let report = ctx.block_on(selection.select(ctx, &views, budgets)).unwrap();
-    assert_eq!(report, selected.report);
+    assert_eq!(*report, selected.report);
     let host = caches(element);
     // The last layer's heads are in two caches.
     let mut device: Vec<DeviceCache> = Vec::new();
@@ -71,8 +71,8 @@ fn check(ctx: &Context, spec: &SelectPairs, budgets: &[u32], element: KvElement)
     }
     assert_eq!(device.len(), host.len() + 1);
     let around = Around { prefix: PREFIX as u32, reserve: 9 };
-    let evicted = selection.compact_all(ctx, &report, device, around).unwrap();
-    let mut found = evicted.iter().map(|cache| {
+    selection.compact_all(ctx, &report, &mut device, around).unwrap();
+    let mut found = device.iter().map(|cache| {
         let read = ctx.block_on(cache.read_back(ctx)).unwrap();
         (cache, read)
     });
@@ -179,7 +179,8 @@ fn what_does_not_go_together_is_refused_with_words() {
     assert!(refused(&cache, 0, Around { reserve: 0, ..around }).contains("reserve"));
     let small = selection.compact(&ctx, &report, 0, &cache, around).unwrap();
     assert!(refused(&small, 0, around).contains("none evicted"));
-    let error = selection.compact_all(&ctx, &report, vec![of(24), of(24)], around).unwrap_err();
+    let mut two = [of(24), of(24)];
+    let error = selection.compact_all(&ctx, &report, &mut two, around).unwrap_err();
     assert!(matches!(error, Error::Shape { .. }), "{error}");
 
     let mask = ctx.alloc::<u32>(1).unwrap();
@@ -188,4 +189,76 @@ fn what_does_not_go_together_is_refused_with_words() {
     let budgets = ctx.upload(&[20u32]).unwrap();
     let error = plan.unwrap().bind(&views, &budgets, &outputs, None).err().unwrap().to_string();
     assert!(error.contains("mask of kept pairs"), "{error}");
+}
+
+#[test]
+fn caches_are_whole_where_one_of_them_is_refused() {
+    let ctx = open(Features::Full);
+    let spec = SelectPairs::new(2, HEADS, N);
+    let selection = Selection::new(&ctx, &spec).unwrap();
+    let views = uploaded(&ctx, &spec, &scores(&spec));
+    let report = ctx.block_on(selection.select(&ctx, &views, &[20])).unwrap();
+    let around = Around { prefix: 3, reserve: 16 };
+    let hosts = [24, 23, 24].map(|rows| {
+        let layout = Layout::plain(shape(64, KvElement::F16), 64).unwrap();
+        let mut host = KvCache::new(layout).unwrap();
+        host.append(&numbers(1, rows, 64), &numbers(2, rows, 64)).unwrap();
+        host
+    });
+    let [first, short, second] =
+        hosts.each_ref().map(|host| DeviceCache::upload(&ctx, host).unwrap());
+    let mut caches = [first, short];
+    let error = selection.compact_all(&ctx, &report, &mut caches, around).unwrap_err();
+    assert!(matches!(&error, Error::Layer { layer, .. } if layer == "1"), "{error}");
+    let reserve = Around { reserve: 0, ..around };
+    assert!(selection.compact_all(&ctx, &report, &mut caches, reserve).is_err());
+    for (cache, host) in caches.iter().zip(&hosts) {
+        assert!(ctx.block_on(cache.read_back(&ctx)).unwrap() == *host);
+    }
+    caches[1] = second;
+    selection.compact_all(&ctx, &report, &mut caches, around).unwrap();
+    let left: u32 = caches.iter().flat_map(|cache| cache.layout().lengths()).sum();
+    assert_eq!(left, 20 + 2 * 3 * HEADS as u32);
+}
+
+#[test]
+fn a_report_of_another_selection_is_refused() {
+    let ctx = open(Features::Full);
+    let spec = SelectPairs::new(1, HEADS, N);
+    let [selection, other] = [0, 1].map(|_| Selection::new(&ctx, &spec).unwrap());
+    let views = uploaded(&ctx, &spec, &scores(&spec));
+    let select = |of: &Selection, budget| ctx.block_on(of.select(&ctx, &views, &[budget]));
+    let layout = Layout::plain(shape(64, KvElement::F16), 64).unwrap();
+    let mut host = KvCache::new(layout).unwrap();
+    host.append(&numbers(1, N, 64), &numbers(2, N, 64)).unwrap();
+    let cache = DeviceCache::upload(&ctx, &host).unwrap();
+    let around = Around { prefix: 0, reserve: 16 };
+
+    let first = select(&selection, 10).unwrap();
+    selection.compact(&ctx, &first, 0, &cache, around).unwrap();
+    // What is refused selects nothing.
+    assert!(select(&selection, 64).is_err());
+    selection.compact(&ctx, &first, 0, &cache, around).unwrap();
+    let second = select(&selection, 20).unwrap();
+    let others = select(&other, 20).unwrap();
+    for stale in [&first, &others] {
+        let said = format!("expected {}, found {}", second.number(), stale.number());
+        let errors = [
+            selection.compact(&ctx, stale, 0, &cache, around).err().unwrap(),
+            selection.compact_all(&ctx, stale, &mut [], around).err().unwrap(),
+            ctx.block_on(selection.kept(&ctx, stale)).err().unwrap(),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains(&said), "{error}");
+        }
+    }
+    let small = selection.compact(&ctx, &second, 0, &cache, around).unwrap();
+    assert_eq!(small.layout().lengths().iter().sum::<u32>(), 20);
+    // As many pairs again, others perhaps: who records reads anew.
+    let bound = selection.bind(&views).unwrap();
+    ctx.submit(|pass| bound.record(pass)).unwrap();
+    let third = ctx.block_on(selection.report(&ctx)).unwrap();
+    assert_eq!(*third, *second);
+    assert!(selection.compact(&ctx, &second, 0, &cache, around).is_err());
+    selection.compact(&ctx, &third, 0, &cache, around).unwrap();
 }

@@ -5,11 +5,13 @@
 #[allow(dead_code)]
 #[path = "../fixtures/smollm.rs"]
 mod smollm;
+#[path = "../fixtures/smollm_trace.rs"]
+mod smollm_trace;
 mod toy;
 mod trace;
 
 use fewbytes::attention::evict::{Eviction, KeepMask, PairRule, Rule, Scores, select};
-use fewbytes::attention::kvzip::{Kvzip, ReferenceScorer, RepeatTemplate, Scorer};
+use fewbytes::attention::kvzip::{Engine as _, Kvzip, ReferenceScorer, RepeatTemplate, Scorer};
 use fewbytes::attention::reference::Logits;
 use fewbytes::attention::{Denominator, KvCache, KvElement};
 use fewbytes::linear::Activation;
@@ -168,8 +170,8 @@ fn what_is_selected_and_left_is_as_in_host_memory() {
                 assert_eq!(applied.report.bytes_after, expected.report.bytes_after);
                 let host = expected.compact(&toy.host, AROUND.reserve).unwrap();
                 let whole = |cache: &DeviceCache| cache.duplicate(&ctx).unwrap();
-                let whole = toy.device.iter().map(whole).collect();
-                let small = selection.compact_all(&ctx, &report, whole, AROUND).unwrap();
+                let mut small: Vec<_> = toy.device.iter().map(whole).collect();
+                selection.compact_all(&ctx, &report, &mut small, AROUND).unwrap();
                 for (small, host) in small.iter().zip(&host) {
                     let small = ctx.block_on(small.read_back(&ctx)).unwrap();
                     assert!(small == *host, "{eviction:?}");
@@ -250,8 +252,8 @@ fn an_empty_context_has_no_scores_and_loses_nothing() {
             let scores = driver.score(&mut OnDevice(&mut toy), &mut scorer, PREFIX, &context);
             assert_eq!(scores.unwrap().0.pairs(), u64::from(n) * (LAYERS * HEADS) as u64);
             let before: Vec<Vec<u32>> = toy.device.iter().map(|c| c.layout().lengths()).collect();
-            let small = selection.compact_all(&ctx, &report, toy.device, AROUND).unwrap();
-            let after: Vec<Vec<u32>> = small.iter().map(|c| c.layout().lengths()).collect();
+            selection.compact_all(&ctx, &report, &mut toy.device, AROUND).unwrap();
+            let after: Vec<Vec<u32>> = toy.device.iter().map(|c| c.layout().lengths()).collect();
             assert_eq!(before == after, n == 0);
         }
     }
@@ -302,6 +304,32 @@ fn what_cannot_be_is_refused_before_the_device_works() {
         assert_eq!(error, "scored positions of all layers: expected 450, found 128");
         assert!(scorer.finish().is_err());
         toy.visited = LAYERS;
+    }
+}
+
+#[test]
+fn a_chunk_scored_twice_does_not_stand_for_one_that_is_missing() {
+    for ctx in contexts() {
+        // Three chunks of one size.
+        let n = 3 * 32;
+        let mut toy = prefilled(&ctx, KINDS[0], &tokens(n));
+        let driver = Kvzip { chunk: 32, ..driver(Denominator::Subset) };
+        let sizes = toy.sizes();
+        let mut passes = driver.passes(&sizes, PREFIX, &tokens(n)).unwrap();
+        let mut scorer = DeviceScorer::new(&ctx);
+        scorer.begin(&sizes, n, Denominator::Subset).unwrap();
+        let missing = passes.pop().unwrap();
+        passes.extend(passes.last().cloned());
+        passes.push(missing);
+        let error = "scored positions of all layers: expected 288, found 192";
+        for (at, pass) in passes.iter().enumerate() {
+            if at == 3 {
+                assert_eq!(scorer.spec().unwrap_err().to_string(), error);
+            }
+            let score = |layer, data: DeviceLayer<'_>| scorer.score(pass, layer, data);
+            OnDevice(&mut toy).repeat_pass(pass, score).unwrap();
+        }
+        scorer.spec().unwrap();
     }
 }
 

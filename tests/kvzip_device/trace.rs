@@ -3,54 +3,25 @@
 //! `FEWBYTES_DATA` names the folder of real data; `../shared/data` beside this package by default. A file
 //! that is missing is named.
 
-use super::{close, contexts, smollm};
+use super::smollm_trace::{self, HEADS, Layer, N, PREFIX, QUERY_HEADS, logits};
+use super::{close, contexts};
 use fewbytes::attention::evict::{Eviction, PairRule, Rule, select};
 use fewbytes::attention::kvzip::{HostLayer, ModelSizes, ReferenceScorer, RepeatPass, Scorer};
-use fewbytes::attention::reference::Logits;
-use fewbytes::attention::{CacheShape, Denominator, KvCache, KvElement, Layout, Scores};
+use fewbytes::attention::{Denominator, Scores};
 use fewbytes_wgpu::ops::select_pairs::Selection;
 use fewbytes_wgpu::ops::{DeviceCache, DeviceLayer, DeviceScorer};
 use half::f16;
 
-const HEADS: usize = 3;
-const GROUP: usize = 3;
-const DIM: usize = 64;
-/// Rows before the context, and of the context; the queries of the 256 tokens behind it are there.
-const PREFIX: u32 = 4;
-const N: u32 = 4096 - 256 - PREFIX;
-/// How many of these make scores.
+/// How many of the tokens behind the context make scores.
 const ASKED: u32 = 64;
 
-struct Layer {
-    cache: KvCache,
-    q: Vec<f32>,
-}
-
 fn layers(test: &str) -> Vec<Layer> {
-    let Some(file) = smollm::read(smollm::TRACE, &format!("kvzip_device::{test}")) else {
-        return Vec::new();
-    };
-    let file = safetensors::SafeTensors::deserialize(&file).unwrap();
-    let tensor = |name: String, tokens: u32, heads: usize| -> Vec<f32> {
-        let halves = file.tensor(&name).unwrap().data().to_vec();
-        let halves = halves.chunks_exact(2).take(tokens as usize * heads * DIM);
-        halves.map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-    };
-    let rows = PREFIX + N + ASKED;
-    let layer = |name| {
-        let shape = CacheShape::new(HEADS, DIM, KvElement::F16).unwrap();
-        let mut cache = KvCache::new(Layout::plain(shape, rows).unwrap()).unwrap();
-        let [k, v] = ["k", "v"].map(|of| tensor(format!("{name}.{of}"), rows, HEADS));
-        cache.append(&k, &v).unwrap();
-        Layer { cache, q: tensor(format!("{name}.q"), ASKED, HEADS * GROUP) }
-    };
-    ["l9", "l29"].map(layer).into()
+    smollm_trace::layers(ASKED, &format!("kvzip_device::{test}"))
 }
 
 fn sizes(layers: &[Layer]) -> ModelSizes {
-    let logits = Logits::scaled(1.0 / (DIM as f64).sqrt());
-    let shape = *layers[0].cache.shape();
-    ModelSizes { layers: layers.len(), shape, group: GROUP, positions: 8192, logits }
+    let (shape, group) = (*layers[0].cache.shape(), QUERY_HEADS / HEADS);
+    ModelSizes { layers: layers.len(), shape, group, positions: 8192, logits: logits() }
 }
 
 /// Passes as the driver's, of chunks of 2000, whose tokens are those that followed.

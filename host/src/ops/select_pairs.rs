@@ -5,10 +5,10 @@
 //! ```no_run
 //! # use fewbytes::attention::SelectPairs;
 //! # use fewbytes_wgpu::{Context, View, ops::{DeviceCache, select_pairs::{Around, Selection}}};
-//! # async fn evict(ctx: &Context, scores: &[View], caches: Vec<DeviceCache>) -> fewbytes::Result<()> {
+//! # async fn evict(ctx: &Context, scores: &[View], caches: &mut [DeviceCache]) -> fewbytes::Result<()> {
 //! let selection = Selection::new(ctx, &SelectPairs::new(32, 8, 4096).in_pieces(ctx.caps()))?;
 //! let report = selection.select(ctx, scores, &[32 * 8 * 4096 / 10 * 3]).await?;
-//! let small = selection.compact_all(ctx, &report, caches, Around { prefix: 20, reserve: 512 })?;
+//! selection.compact_all(ctx, &report, caches, Around { prefix: 20, reserve: 512 })?;
 //! # Ok(()) }
 //! ```
 //!
@@ -16,11 +16,14 @@
 
 use super::{DeviceCache, list_pairs};
 use crate::{Arg, Bound, Context, Element, View};
-pub use fewbytes::attention::select_pairs::Report;
-use fewbytes::attention::select_pairs::{BLOCKS, BUDGETS, MASK, NAME, REPORT, SCORES, Segments};
+use fewbytes::attention::select_pairs::{
+    BLOCKS, BUDGETS, MASK, NAME, REPORT, Report as Found, SCORES, Segments,
+};
 use fewbytes::attention::{KeepMask, ListPairs, SelectPairs, Selection as Selected};
 use fewbytes::launch::Traffic;
 use fewbytes::{Error, Knobs, Result};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The launches of one selection; none where there are no scores.
 pub struct Plan {
@@ -78,8 +81,8 @@ impl Plan {
     }
 
     /// Binds the scores of f32, one view a piece, the budgets `[segments]` of u32 and what is written:
-    /// recording then allocates nothing. Budgets on a device are not looked at; one above the pairs
-    /// of a segment keeps all of them.
+    /// recording then allocates nothing. Budgets on a device are not looked at: one above the pairs
+    /// of a segment keeps all of them, and one below those that are always kept keeps these.
     ///
     /// # Errors
     /// [`Error::Shape`] for views of another type or length and another number of pieces, and as
@@ -124,6 +127,34 @@ pub struct Selection {
     budgets: View,
     outputs: Outputs,
     scratch: Option<View>,
+    /// The number of the report that tells of `outputs`.
+    current: AtomicU64,
+}
+
+/// The number of the next report of whichever selection; none has number 0.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+/// What a selection tells, and which one that was: whatever is compacted by it has to be compacted by the
+/// mask that it tells of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    number: u64,
+    found: Found,
+}
+
+impl Report {
+    /// Its number, which no other report of this process has.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Deref for Report {
+    type Target = Found;
+
+    fn deref(&self) -> &Found {
+        &self.found
+    }
 }
 
 /// What is around the context of a cache that is compacted.
@@ -148,6 +179,7 @@ impl Selection {
             budgets: ctx.alloc::<u32>(spec.segment_count())?,
             outputs: Outputs::new(ctx, spec)?,
             scratch: if bytes > 0 { Some(ctx.alloc::<u8>(bytes)?) } else { None },
+            current: AtomicU64::new(0),
             plan,
         })
     }
@@ -162,7 +194,8 @@ impl Selection {
         &self.outputs
     }
 
-    /// Binds scores: recording then selects of what they hold, by the budgets last given.
+    /// Binds scores: recording then selects of what they hold, by the budgets last given. Whoever records
+    /// reads a [`Selection::report`] afterwards: nothing else tells that earlier ones are of another mask.
     ///
     /// # Errors
     /// As [`Plan::bind`].
@@ -179,20 +212,40 @@ impl Selection {
         ctx.write(&self.budgets, budgets)
     }
 
-    /// Reads what was selected.
+    /// Reads what was selected. Reports that were read before are refused from then on.
     ///
     /// # Errors
     /// As [`Context::read`].
     pub async fn report(&self, ctx: &Context) -> Result<Report> {
-        Report::of(self.spec(), &ctx.read::<u32>(&self.outputs.report).await?)
+        let number = self.renumber();
+        let found = Found::of(self.spec(), &ctx.read::<u32>(&self.outputs.report).await?)?;
+        Ok(Report { number, found })
+    }
+
+    /// Makes all reports so far stale.
+    fn renumber(&self) -> u64 {
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        self.current.store(number, Ordering::Relaxed);
+        number
+    }
+
+    /// Whether a report is of what `outputs` hold.
+    fn check(&self, report: &Report) -> Result<()> {
+        let current = self.current.load(Ordering::Relaxed);
+        if report.number == current {
+            return Ok(());
+        }
+        Err(Error::shape("number of the report of the last selection", current, report.number))
     }
 
     /// Reads which pairs the last selection keeps, a bit each, as a host's own selection would tell: for
     /// [`Kvzip::apply`](fewbytes::attention::Kvzip::apply), and to evict a copy in host memory.
     ///
     /// # Errors
-    /// As [`Context::read`], [`KeepMask::from_words`].
+    /// [`Error::Shape`] for a report of an earlier selection or another's; as [`Context::read`] and
+    /// [`KeepMask::from_words`].
     pub async fn kept(&self, ctx: &Context, report: &Report) -> Result<Selected> {
+        self.check(report)?;
         let spec = self.spec();
         let n = u32::try_from(spec.n).map_err(|_| {
             Error::range("positions of a context", format!("0..={}", u32::MAX), spec.n)
@@ -218,6 +271,8 @@ impl Selection {
         self.set_budgets(ctx, budgets)?;
         let bound = self.bind(scores)?;
         if !bound.is_empty() {
+            // Also where no report comes to be read.
+            self.renumber();
             ctx.submit(|pass| bound.record(pass))?;
         }
         self.report(ctx).await
@@ -229,7 +284,8 @@ impl Selection {
     ///
     /// # Errors
     /// [`Error::Range`] for heads that were not scored and a cache with fewer rows than prefix and context;
-    /// [`Error::Shape`] for a head that has lost rows before; as [`DeviceCache::compact_listed`].
+    /// [`Error::Shape`] for a head that has lost rows before, and a report of an earlier selection or
+    /// another's, which names both numbers; as [`DeviceCache::compact_listed`].
     pub fn compact(
         &self,
         ctx: &Context,
@@ -238,6 +294,56 @@ impl Selection {
         cache: &DeviceCache,
         around: Around,
     ) -> Result<DeviceCache> {
+        self.copied(ctx, &self.remaining(report, first_row, cache, around)?, cache, around)
+    }
+
+    /// Leaves of all caches what the last selection does, as [`Selection::compact`]: a cache a layer, or
+    /// several with some of its heads each, which have the scored heads in their order. Every old cache
+    /// goes as soon as it is copied.
+    ///
+    /// What does not fit is refused before any cache is touched. Where the device fails later, caches before
+    /// the one that is named are compacted, and it and those after it are whole:
+    /// [`Selection::compact`] goes on with them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for caches of other heads than were scored and a stale report; [`Error::Layer`] naming the cache, from
+    /// 0, for what [`Selection::compact`] refuses.
+    pub fn compact_all(
+        &self,
+        ctx: &Context,
+        report: &Report,
+        caches: &mut [DeviceCache],
+        around: Around,
+    ) -> Result<()> {
+        self.check(report)?;
+        let heads = |cache: &DeviceCache| cache.layout().shape().kv_heads();
+        let all: usize = caches.iter().map(heads).sum();
+        if all != self.spec().rows() {
+            return Err(Error::shape("heads of all caches", self.spec().rows(), all));
+        }
+        let mut first_row = 0;
+        let mut remaining = Vec::with_capacity(caches.len());
+        for (at, cache) in caches.iter().enumerate() {
+            let left = self.remaining(report, first_row, cache, around);
+            remaining.push(left.map_err(|error| error.in_layer(&at.to_string()))?);
+            first_row += heads(cache);
+        }
+        for (at, (cache, left)) in caches.iter_mut().zip(&remaining).enumerate() {
+            let small = self.copied(ctx, left, cache, around);
+            *cache = small.map_err(|error| error.in_layer(&at.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// What is to stay of a cache.
+    fn remaining(
+        &self,
+        report: &Report,
+        first_row: usize,
+        cache: &DeviceCache,
+        around: Around,
+    ) -> Result<Remaining> {
+        self.check(report)?;
         let (spec, heads) = (self.spec(), cache.layout().shape().kv_heads());
         let end = first_row.saturating_add(heads);
         let Some(kept) = report.kept.get(first_row..end) else {
@@ -261,8 +367,22 @@ impl Selection {
         let rows = lengths.iter().fold(0u64, |sum, length| sum + u64::from(*length));
         let rows = u32::try_from(rows)
             .map_err(|_| Error::range("kept rows", format!("0..={}", u32::MAX), rows))?;
+        // Also refused here, before anything is copied.
+        cache.layout().compacted_to(&lengths, around.reserve)?;
+        Ok(Remaining { first_row, appended, lengths, rows })
+    }
+
+    fn copied(
+        &self,
+        ctx: &Context,
+        remaining: &Remaining,
+        cache: &DeviceCache,
+        around: Around,
+    ) -> Result<DeviceCache> {
+        let (spec, heads) = (self.spec(), cache.layout().shape().kv_heads());
+        let Remaining { first_row, appended, ref lengths, rows } = *remaining;
         if rows == 0 || spec.n == 0 {
-            return cache.compact(ctx, &cache.rows_of(&lengths)?, around.reserve);
+            return cache.compact(ctx, &cache.rows_of(lengths)?, around.reserve);
         }
         let lists = list_pairs::plan(
             ctx,
@@ -278,32 +398,16 @@ impl Selection {
         )?;
         let (first, listed) = (ctx.alloc::<u32>(heads + 1)?, ctx.alloc::<u32>(rows as usize)?);
         let before = lists.bind(&self.outputs.mask, &self.outputs.blocks, &first, &listed)?;
-        cache.compact_listed(ctx, &lengths, Some(before), (&first, &listed), around.reserve)
+        cache.compact_listed(ctx, lengths, Some(before), (&first, &listed), around.reserve)
     }
+}
 
-    /// What the last selection leaves of all caches, which have the scored heads in their order: a cache a
-    /// layer, or several with some of its heads each. Every old cache goes as soon as it is copied.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] for caches of other heads than were scored; as [`Selection::compact`].
-    pub fn compact_all(
-        &self,
-        ctx: &Context,
-        report: &Report,
-        caches: Vec<DeviceCache>,
-        around: Around,
-    ) -> Result<Vec<DeviceCache>> {
-        let heads = |cache: &DeviceCache| cache.layout().shape().kv_heads();
-        let all: usize = caches.iter().map(heads).sum();
-        if all != self.spec().rows() {
-            return Err(Error::shape("heads of all caches", self.spec().rows(), all));
-        }
-        let mut first_row = 0;
-        let mut compact = |cache: DeviceCache| {
-            let small = self.compact(ctx, report, first_row, &cache, around)?;
-            first_row += heads(&cache);
-            Ok(small)
-        };
-        caches.into_iter().map(&mut compact).collect()
-    }
+/// What is to stay of a cache.
+struct Remaining {
+    first_row: usize,
+    appended: u32,
+    /// Rows of every head.
+    lengths: Vec<u32>,
+    /// Of all heads.
+    rows: u32,
 }

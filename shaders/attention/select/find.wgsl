@@ -9,10 +9,12 @@
 const DIGIT: u32 = 1u << WIDTH;
 const EACH: u32 = DIGIT / 256u;
 
-// The number that is to be kept, and whether the last key goes too where it is reached.
+// The number that is to be kept, and whether the last key goes too where it is reached. No budget is below
+// the pairs that are always kept.
 fn budget_of(segment: u32) -> vec2<u32> {
     let size = params.segment_rows * params.n;
-    let budget = min(budgets[segment], size);
+    let free = max(params.recent_from, params.sink) - params.sink;
+    let budget = clamp(budgets[segment], params.segment_rows * (params.n - free), size);
     return vec2<u32>(budget, u32(params.strict == 1u && budget < size));
 }
 

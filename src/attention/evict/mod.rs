@@ -34,7 +34,7 @@
 
 mod eviction;
 mod head_scores;
-mod key;
+pub(super) mod key;
 mod mask;
 pub mod reference;
 mod scores;

@@ -5,7 +5,8 @@ use crate::attention::reference::{ScoreProblem, score_max};
 use crate::attention::{Denominator, KvCache, Scores};
 use crate::{Error, Result};
 
-/// Makes scores of what an engine hands over, of type `L`; each pair's is the largest that it has had.
+/// Makes scores of what an engine hands over, of type `L`. A pair's score is the largest of the pass whose
+/// chunk it is in; where a chunk is handed over again, its scores are those of the last time.
 pub trait Scorer<L> {
     /// Before the first pass: there will be scores `[layers, heads, n]`; none, and no pass, where `n` is 0.
     ///

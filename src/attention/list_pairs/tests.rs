@@ -9,6 +9,10 @@ fn the_reference_keeps_what_is_around_the_context() {
     let lists = reference(&keep, 3, 2, 1).unwrap();
     assert_eq!(lists.rows(), [0, 1, 2, 4, 5, 0, 1, 5]);
     assert_eq!(lists.first(), [0, 5, 8]);
+    for (n, prefix) in [(3, u32::MAX), (usize::MAX, 2)] {
+        let error = reference(&keep, n, prefix, 1).unwrap_err();
+        assert!(matches!(error, Error::Range { .. }), "{error}");
+    }
 }
 
 #[test]

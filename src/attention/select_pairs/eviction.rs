@@ -8,6 +8,12 @@ impl SelectPairs {
     /// The same scores selected from as an eviction says, and the budgets of its segments: what is kept is
     /// what [`select`](crate::attention::evict::select) keeps of them.
     ///
+    /// Whole heads are selected in host memory, by the largest score of each: that needs the scores read
+    /// back, [`Scores::head_scores`](crate::attention::Scores::head_scores) of them, and
+    /// [`select_heads`](crate::attention::evict::select_heads); head scores that were made once serve any
+    /// context of the model without scoring it. Of the selection caches are compacted by its
+    /// [`keep_lists`](crate::attention::evict::Selection::keep_lists).
+    ///
     /// # Errors
     /// [`Error::Range`] for a ratio outside 0 to 1 and more pairs than u32 counts; [`Error::Unsupported`]
     /// for [`Rule::Head`], whose scores are not those of pairs.

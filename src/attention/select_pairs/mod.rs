@@ -55,6 +55,9 @@
 //! slower), and `rows`, the blocks of 2048 keys that a workgroup counts before
 //! it adds its histogram to the segment's; by default so many that there are 1024 workgroups.
 //!
+//! Whole heads, [`Rule::Head`](super::evict::Rule::Head), are not selected here: their scores are read back,
+//! see [`SelectPairs::evicting`].
+//!
 //! Source: the eviction of "KVzip", arXiv 2505.23416, whose code sorts; the selection by digits is this
 //! project's.
 
@@ -144,7 +147,7 @@ impl SelectPairs {
     /// The same with as many layers a piece as a binding of the device holds, at least one.
     #[must_use]
     pub fn in_pieces(self, caps: &Caps) -> Self {
-        let layer = (4 * self.stride as u64).max(1);
+        let layer = (self.stride as u64).saturating_mul(4).max(1);
         let fitting = usize::try_from(caps.bindable_bytes() / layer).unwrap_or(usize::MAX);
         Self { piece_layers: fitting.clamp(1, self.layers.max(1)), ..self }
     }
@@ -222,7 +225,7 @@ impl SelectPairs {
     /// Words of the report.
     pub fn report_len(&self) -> usize {
         let segments = self.segment_count().saturating_mul(report::SEGMENT);
-        (report::HEADER + self.rows()).saturating_add(segments)
+        self.rows().saturating_add(report::HEADER).saturating_add(segments)
     }
 
     /// Whether these are budgets of the segments: one each, none above the pairs of a segment and none
@@ -231,13 +234,7 @@ impl SelectPairs {
     /// # Errors
     /// [`Error::Shape`] for another number of them, [`Error::Range`] naming the segment.
     pub fn check_budgets(&self, budgets: &[u32]) -> Result<()> {
-        if budgets.len() != self.segment_count() {
-            return Err(Error::shape(
-                format!("budgets of {NAME}"),
-                self.segment_count(),
-                budgets.len(),
-            ));
-        }
+        self.check_budget_count(budgets)?;
         let allowed = self.always()..=self.segment_pairs();
         match budgets.iter().position(|&budget| !allowed.contains(&(budget as usize))) {
             None => Ok(()),
@@ -247,6 +244,14 @@ impl SelectPairs {
                 Err(Error::range(format!("budget of segment {at} of {NAME}"), limit, budgets[at]))
             }
         }
+    }
+
+    fn check_budget_count(&self, budgets: &[u32]) -> Result<()> {
+        let (expected, found) = (self.segment_count(), budgets.len());
+        if found != expected {
+            return Err(Error::shape(format!("budgets of {NAME}"), expected, found));
+        }
+        Ok(())
     }
 
     /// Whether it can be done at all.

@@ -12,14 +12,16 @@ pub struct Selected {
     pub report: Report,
 }
 
-/// The pairs kept of scores `[layers, heads, n]`, one layer after the other without gaps.
+/// The pairs kept of scores `[layers, heads, n]`, one layer after the other without gaps. A budget above
+/// the pairs of its segment counts as all of them, and one below those that are always kept as these, as
+/// on a device: [`SelectPairs::check_budgets`] refuses both.
 ///
 /// # Errors
-/// As [`SelectPairs::check_budgets`] and [`Spec::launches`](crate::launch::Spec::launches);
-/// [`Error::Shape`] for another number of scores.
+/// As [`Spec::launches`](crate::launch::Spec::launches); [`Error::Shape`] for another number of budgets or
+/// scores.
 pub fn reference(spec: &SelectPairs, scores: &[f32], budgets: &[u32]) -> Result<Selected> {
     spec.check()?;
-    spec.check_budgets(budgets)?;
+    spec.check_budget_count(budgets)?;
     if scores.len() != spec.pairs() {
         return Err(Error::shape(format!("scores of {NAME}"), spec.pairs(), scores.len()));
     }
@@ -27,10 +29,10 @@ pub fn reference(spec: &SelectPairs, scores: &[f32], budgets: &[u32]) -> Result<
     let mut keep = vec![false; scores.len()];
     let mut segments = Vec::new();
     for (segment, &budget) in budgets.iter().enumerate() {
-        let budget = budget as usize;
+        let budget = (budget as usize).clamp(spec.always(), size);
         let always = |pair: usize| {
             let position = pair % spec.n;
-            position < spec.sink || position + spec.recent >= spec.n
+            position < spec.sink || position.saturating_add(spec.recent) >= spec.n
         };
         let score = |pair: usize| match scores[pair] {
             score if score.is_nan() || score == 0.0 => 0.0,

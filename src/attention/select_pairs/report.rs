@@ -1,6 +1,7 @@
 //! What a selection tells.
 
 use super::{NAME, SelectPairs};
+use crate::attention::evict::key::{key, score};
 use crate::{Error, Result};
 
 /// Words before the segments'.
@@ -58,7 +59,9 @@ impl Report {
         let segments = spec.segment_count() * SEGMENT;
         let (segments, kept) = rest.split_at_checked(segments).ok_or_else(shape)?;
         let found = |words: &[u32]| match *words {
-            [key, kept, equal, _] => Found { threshold: score_of(key), equal, kept },
+            [last, kept, equal, _] => {
+                Found { threshold: (last != ALWAYS).then(|| score(last)), equal, kept }
+            }
             _ => Found { threshold: None, equal: 0, kept: 0 },
         };
         Ok(Self {
@@ -76,20 +79,9 @@ impl Report {
     /// Its words, as a device writes them.
     pub fn words(&self) -> Vec<u32> {
         let segments = self.segments.iter().flat_map(|found| {
-            let key = found.threshold.map_or(ALWAYS, key_of);
-            [key, found.kept, found.equal, 0]
+            let last = found.threshold.map_or(ALWAYS, key);
+            [last, found.kept, found.equal, 0]
         });
         [self.nans, 0, 0, 0].into_iter().chain(segments).chain(self.kept.clone()).collect()
     }
-}
-
-/// A number's place among all, as u32; NaN and -0 are 0.
-pub(super) fn key_of(score: f32) -> u32 {
-    let bits = if score.is_nan() || score == 0.0 { 0 } else { score.to_bits() };
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
-}
-
-fn score_of(key: u32) -> Option<f32> {
-    let bits = if key >> 31 == 1 { key & !(1 << 31) } else { !key };
-    (key != ALWAYS).then(|| f32::from_bits(bits))
 }

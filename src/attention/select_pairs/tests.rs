@@ -1,5 +1,6 @@
-use super::report::{ALWAYS, key_of};
+use super::report::ALWAYS;
 use super::*;
+use crate::attention::evict::key::key;
 use crate::launch::Access;
 
 fn spec() -> SelectPairs {
@@ -28,6 +29,11 @@ fn the_reference_takes_the_largest_and_of_equal_ones_the_first() {
     assert_eq!(kept(&heads, &[1, 3]), [2, 5, 6, 7]);
     let always = SelectPairs { sink: 1, recent: 1, ..spec() };
     assert_eq!(kept(&always, &[5]), [0, 4, 5, 6, 9]);
+    // What is always kept is, whatever the budget.
+    assert_eq!(kept(&always, &[1]), [0, 4, 5, 9]);
+    assert_eq!(kept(&always, &[u32::MAX]).len(), 10);
+    let endless = SelectPairs { recent: usize::MAX, ..spec() };
+    assert_eq!(kept(&endless, &[0]).len(), 10);
     let report = reference(&spec(), &SCORES, &[4]).unwrap().report;
     assert_eq!(report.segments, [Found { threshold: Some(0.5), equal: 3, kept: 2 }]);
     assert_eq!((report.nans, report.kept), (1, vec![3, 1]));
@@ -52,9 +58,9 @@ fn keys_are_in_the_order_of_numbers() {
     let tiny = f32::from_bits(1);
     let ascending =
         [f32::NEG_INFINITY, f32::MIN, -1.0, -tiny, 0.0, tiny, 1.0, f32::MAX, f32::INFINITY];
-    let keys = ascending.map(key_of);
+    let keys = ascending.map(key);
     assert!(keys.windows(2).all(|pair| pair[0] < pair[1]) && keys[8] < ALWAYS, "{keys:x?}");
-    assert_eq!([f32::NAN, -f32::NAN, -0.0].map(key_of), [key_of(0.0); 3]);
+    assert_eq!([f32::NAN, -f32::NAN, -0.0].map(key), [key(0.0); 3]);
     let segments: Vec<_> =
         ascending.iter().map(|&x| Found { threshold: Some(x), equal: 1, kept: 1 }).collect();
     let heads = SelectPairs { segments: Segments::Heads, ..SelectPairs::new(9, 1, 1) };
@@ -117,6 +123,18 @@ fn what_cannot_be_is_refused_with_words() {
     }
     let knobs = Knobs { rows: Some(0), ..Knobs::DEFAULT };
     assert!(matches!(spec().launches(&caps, &knobs), Err(Error::Range { .. })));
+
+    // Sizes beyond all that is counted are refused too.
+    for huge in [
+        SelectPairs::new(usize::MAX, usize::MAX, usize::MAX),
+        SelectPairs { stride: usize::MAX, layers: 2, piece_layers: 2, ..spec() },
+    ] {
+        assert!(huge.report_len() > 0);
+        assert_eq!(huge.in_pieces(&caps).piece_layers, 1);
+        let launches = huge.launches(&caps, &Knobs::DEFAULT);
+        let expected = |e: &Error| matches!(e, Error::Range { .. } | Error::BindingTooLarge { .. });
+        assert!(launches.as_ref().is_err_and(expected), "{launches:?}");
+    }
 
     let always = SelectPairs { sink: 1, recent: 1, segments: Segments::Heads, ..spec() };
     always.check_budgets(&[2, 5]).unwrap();

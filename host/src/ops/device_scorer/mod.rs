@@ -24,18 +24,19 @@
 //!
 //!     driver.scan(engine, &mut scorer, around.prefix, text)?;
 //!     let report = ctx.block_on(selection.select(ctx, scorer.scores()?, &budgets))?;
-//!     let caches = std::mem::take(engine.as_mut());
-//!     *engine.as_mut() = selection.compact_all(ctx, &report, caches, around)?;
+//!     selection.compact_all(ctx, &report, engine.as_mut(), around)?;
 //!     Ok(())
 //! }
 //! ```
 
 mod layer;
 mod reused;
+mod scored;
 
 pub use layer::DeviceLayer;
 
 use self::reused::{Grown, Plans};
+use self::scored::Scored;
 use super::{DeviceRowMap, max_attention, score_lse};
 use crate::{Context, View};
 use fewbytes::attention::kvzip::{ModelSizes, RepeatPass, Scorer};
@@ -77,8 +78,8 @@ struct Begun {
     denominator: Denominator,
     spec: SelectPairs,
     pieces: Vec<View>,
-    /// Positions that have been scored, of all layers together.
-    scored: u64,
+    /// What has been scored.
+    scored: Scored,
 }
 
 impl<'c> DeviceScorer<'c> {
@@ -173,9 +174,10 @@ impl<'c> DeviceScorer<'c> {
     fn whole(&self) -> Result<&Begun> {
         let begun = self.begun.as_ref().ok_or_else(not_begun)?;
         let expected = begun.spec.layers as u64 * begun.spec.n as u64;
-        if begun.scored < expected {
+        let scored = begun.scored.positions();
+        if scored < expected {
             let what = "scored positions of all layers";
-            return Err(Error::shape(what, expected, begun.scored));
+            return Err(Error::shape(what, expected, scored));
         }
         Ok(begun)
     }
@@ -231,7 +233,7 @@ impl<'c> DeviceScorer<'c> {
         if all().any(|bound| !bound.is_empty()) {
             ctx.submit(|pass| all().try_for_each(|bound| bound.record(pass, &rows, layout)))?;
         }
-        begun.scored += u64::from(chunk);
+        begun.scored.add(layer, pass.start, chunk);
         Ok(())
     }
 }
@@ -266,7 +268,8 @@ impl Scorer<DeviceLayer<'_>> for DeviceScorer<'_> {
         };
         self.plans.forget();
         self.sums.forget();
-        self.begun = Some(Begun { sizes: *sizes, denominator, spec, pieces, scored: 0 });
+        self.begun =
+            Some(Begun { sizes: *sizes, denominator, spec, pieces, scored: Scored::default() });
         Ok(())
     }
 
