@@ -1,8 +1,8 @@
 //! Every kernel x variant x device x case, against the scalar reference.
 //!
 //! Devices are all adapters found, each with its own features and limits, masked to WebGPU's
-//! baseline (an eighth of the cases where a CPU plays the GPU), and without bounds checks in the shaders
-//! (a twelfth there); two adapters that are CPUs run half of the cases each.
+//! baseline (a twelfth of the cases where a CPU plays the GPU), and without bounds checks in the shaders
+//! (a sixteenth there); two adapters that are CPUs run half of the cases each.
 //! `FEWBYTES_REQUIRE_ADAPTERS` lists, by commas, words that must each occur in some adapter's
 //! description: CI names the software adapters there.
 #![allow(unsafe_code)]
@@ -125,8 +125,8 @@ fn main() {
                     // Masked, the baseline's texts come once more, and unchecked all of them: where a
                     // CPU compiles and runs them, some of the cases have to do.
                     let each = match mode {
-                        Mode::Masked if cpu => 8,
-                        Mode::Unchecked if cpu => 12,
+                        Mode::Masked if cpu => 12,
+                        Mode::Unchecked if cpu => 16,
                         _ if cpu => shared,
                         _ => 1,
                     };

@@ -53,7 +53,7 @@ impl Probe {
     }
 
     /// A probe that has seen a device take `best` nanoseconds.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "tune"))]
     pub(crate) fn watching(ctx: &Context, best: f64) -> Result<Self> {
         let watch = Watch { best, ..Watch::new(ctx, 64)? };
         Ok(Self { watch: Some(watch), wake_up: Duration::from_millis(1) })

@@ -22,7 +22,7 @@ const IN_FLIGHT: usize = 4;
 ///
 /// Inputs are f32 from host memory, f32 or f16 where they are on the device already. There is no
 /// kernel that reads bf16: widen it to f32 first, which is exact, as
-/// [`fewbytes::linear::file::CalibrationFile`] does with what it reads; a view cannot hold bf16.
+/// `fewbytes::linear::file::CalibrationFile` does with what it reads; a view cannot hold bf16.
 ///
 /// ```no_run
 /// use fewbytes_wgpu::{Context, Result, ops::hessian::Accumulator};
