@@ -1,9 +1,9 @@
 //! How fast the newest token attends to a ragged cache.
 
-use crate::checks;
 use crate::options::Cli;
+use crate::section;
 use crate::table::{microseconds, table};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use fewbytes::attention::append_kv::{self, AppendKv, Step};
 use fewbytes::attention::{
     CacheShape, Decode, DecodeQueries, DecodeSplit, KvElement, Layout, Places, Schedule,
@@ -13,7 +13,7 @@ use fewbytes::stream::StreamRead;
 use fewbytes::{Knobs, Spec as _};
 use fewbytes_wgpu::measure::{self, Budget, Operands, Options, Order, Probe};
 use fewbytes_wgpu::ops::decode::{self, CalibrationOptions};
-use fewbytes_wgpu::{Context, describe, wgpu};
+use fewbytes_wgpu::{Context, wgpu};
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -74,22 +74,7 @@ struct Found {
 }
 
 pub(crate) fn run(cli: &Cli, chosen: &[wgpu::Adapter]) -> Result<ExitCode> {
-    let mut all = Vec::new();
-    for adapter in chosen {
-        let name = describe(&adapter.get_info());
-        let ctx = pollster::block_on(Context::open_on(adapter, checks::features(false)))
-            .with_context(|| format!("cannot open {name}"))?;
-        let ctx = if cli.unchecked { checks::unchecked(ctx) } else { ctx };
-        println!("{name}");
-        let found = measured(&ctx, cli, name)?;
-        println!("{}", text(&found));
-        all.push(found);
-    }
-    if let Some(path) = &cli.json {
-        let text = serde_json::to_string_pretty(&all)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("figures    {}", path.display());
-    }
+    section::run(cli, chosen, false, measured, text)?;
     Ok(ExitCode::SUCCESS)
 }
 

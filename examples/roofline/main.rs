@@ -21,6 +21,7 @@ mod qdec;
 mod report;
 mod residual;
 mod rows;
+mod section;
 mod selection;
 mod table;
 mod tune;

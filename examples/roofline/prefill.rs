@@ -1,9 +1,9 @@
 //! How fast many new tokens attend to a cache, and how fast the chunk of a scoring pass is scored.
 
-use crate::checks;
 use crate::options::Cli;
+use crate::section;
 use crate::table::{microseconds, table};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use fewbytes::attention::{
     CacheShape, DecodeQueries, Denominator, KeySpans, KvElement, Layout, MaxAttention, Prefill,
     ROW_MAP, RowMap, ScoreLse, ScoreMax, ScorePlace,
@@ -11,7 +11,7 @@ use fewbytes::attention::{
 use fewbytes::linear::Activation;
 use fewbytes::{Knobs, Launch, Spec};
 use fewbytes_wgpu::measure::{self, Budget, Operands, Options, Order, Probe};
-use fewbytes_wgpu::{Context, describe, wgpu};
+use fewbytes_wgpu::{Context, wgpu};
 use serde::Serialize;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,24 +46,8 @@ struct Found {
 }
 
 pub(crate) fn run(cli: &Cli, chosen: &[wgpu::Adapter]) -> Result<ExitCode> {
-    let mut all = Vec::new();
-    for adapter in chosen {
-        let device = describe(&adapter.get_info());
-        let features = checks::features(cli.experimental);
-        let ctx = pollster::block_on(Context::open_on(adapter, features))
-            .with_context(|| format!("cannot open {device}"))?;
-        let ctx = if cli.unchecked { checks::unchecked(ctx) } else { ctx };
-        println!("{device}");
-        let lines = measured(&ctx, cli)?;
-        let found = Found { device, lines };
-        println!("{}", text(&found));
-        all.push(found);
-    }
-    if let Some(path) = &cli.json {
-        let text = serde_json::to_string_pretty(&all)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("figures    {}", path.display());
-    }
+    let found = |ctx: &Context, cli: &Cli, device| Ok(Found { device, lines: measured(ctx, cli)? });
+    section::run(cli, chosen, cli.experimental, found, text)?;
     Ok(ExitCode::SUCCESS)
 }
 

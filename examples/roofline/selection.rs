@@ -1,8 +1,8 @@
 //! How fast the pairs of a cache are selected by their scores, and listed.
 
 use crate::attention::{stream, timing};
-use crate::checks;
 use crate::options::Cli;
+use crate::section;
 use crate::table::{microseconds, table};
 use anyhow::{Context as _, Result};
 use fewbytes::attention::select_pairs::{Report, Segments};
@@ -14,7 +14,7 @@ use fewbytes::{Error, Knobs, Spec as _};
 use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, Probe};
 use fewbytes_wgpu::ops::select_pairs::{Outputs, Plan};
 use fewbytes_wgpu::ops::{list_pairs, select_pairs};
-use fewbytes_wgpu::{Bound, Context, View, describe, wgpu};
+use fewbytes_wgpu::{Bound, Context, View, wgpu};
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -93,22 +93,7 @@ struct Found {
 }
 
 pub(crate) fn run(cli: &Cli, chosen: &[wgpu::Adapter]) -> Result<ExitCode> {
-    let mut all = Vec::new();
-    for adapter in chosen {
-        let name = describe(&adapter.get_info());
-        let ctx = pollster::block_on(Context::open_on(adapter, checks::features(false)))
-            .with_context(|| format!("cannot open {name}"))?;
-        let ctx = if cli.unchecked { checks::unchecked(ctx) } else { ctx };
-        println!("{name}");
-        let found = measured(&ctx, cli, name)?;
-        println!("{}", text(&found));
-        all.push(found);
-    }
-    if let Some(path) = &cli.json {
-        let text = serde_json::to_string_pretty(&all)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("figures    {}", path.display());
-    }
+    section::run(cli, chosen, false, measured, text)?;
     Ok(ExitCode::SUCCESS)
 }
 

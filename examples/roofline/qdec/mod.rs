@@ -3,8 +3,8 @@
 mod chart;
 mod text;
 
-use crate::checks;
 use crate::options::Cli;
+use crate::section;
 use anyhow::{Context as _, Result};
 use fewbytes::launch::Knobs;
 use fewbytes::linear::compensate::{Choice, Rates, search};
@@ -15,7 +15,7 @@ use fewbytes::linear::{
 use fewbytes_wgpu::measure::{Residence, host_residence};
 use fewbytes_wgpu::tune::TuneCache;
 use fewbytes_wgpu::tune::compensation::{CompensatedLayer, CompensationOptions, Measured};
-use fewbytes_wgpu::{Context, Error, Memory, Placement, describe, wgpu};
+use fewbytes_wgpu::{Context, Error, Memory, Placement, wgpu};
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -71,22 +71,7 @@ struct Spent {
 }
 
 pub(crate) fn run(cli: &Cli, chosen: &[wgpu::Adapter]) -> Result<ExitCode> {
-    let mut all = Vec::new();
-    for adapter in chosen {
-        let name = describe(&adapter.get_info());
-        let ctx = pollster::block_on(Context::open_on(adapter, checks::features(cli.experimental)))
-            .with_context(|| format!("cannot open {name}"))?;
-        let ctx = if cli.unchecked { checks::unchecked(ctx) } else { ctx };
-        println!("{name}");
-        let found = measured(&ctx, cli, name)?;
-        println!("{}", text::of(&found));
-        all.push(found);
-    }
-    if let Some(path) = &cli.json {
-        let text = serde_json::to_string_pretty(&all)? + "\n";
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("figures    {}", path.display());
-    }
+    let all = section::run(cli, chosen, cli.experimental, measured, text::of)?;
     if let Some(path) = &cli.svg {
         chart::draw(path, &all)?;
         println!("picture    {}", path.display());
