@@ -119,6 +119,7 @@ pub mod score_max;
 pub mod score_merge;
 pub mod select_pairs;
 mod shape;
+pub mod sparse;
 mod tiles;
 
 pub use append_kv::AppendKv;
