@@ -96,6 +96,8 @@
 //! sliding window of `w` it sees of those the ones whose position is above its own less `w`.
 
 pub mod append_kv;
+pub mod attend_rows;
+pub mod attend_scored;
 mod cache;
 pub mod decode;
 pub mod decode_merge;
@@ -123,6 +125,8 @@ pub mod sparse;
 mod tiles;
 
 pub use append_kv::AppendKv;
+pub use attend_rows::{AttendRows, Attending, Listed};
+pub use attend_scored::AttendScored;
 pub use cache::{HeadData, KvCache, KvTensor};
 pub use decode::{DecodeQueries, Schedule, ScheduleShape};
 pub use decode_merge::DecodeMerge;

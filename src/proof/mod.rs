@@ -6,6 +6,8 @@
 
 mod add;
 mod append_kv;
+mod attend_rows;
+mod attend_scored;
 mod bitplane;
 mod check;
 mod compensate;
@@ -20,6 +22,7 @@ mod gemv_bitplane;
 mod gemv_vector;
 mod hessian_update;
 mod list_pairs;
+mod listed;
 mod lnq;
 mod lnq_descent;
 mod lnq_gram;
@@ -148,6 +151,8 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(compensate::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(add::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(decode_split::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(attend_rows::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(attend_scored::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(decode_merge::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(prefill::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(score_lse::cases().into_iter().map(|case| Box::new(case) as _));

@@ -1,7 +1,9 @@
 //! What `decode_split` and `decode_merge` have in common: the queries, parameters, and the schedule.
 
+mod attend;
 mod schedule;
 
+pub(super) use attend::{Attend, Form, LANES};
 pub use schedule::{Schedule, ScheduleShape};
 
 use super::CacheShape;

@@ -23,7 +23,7 @@
 //! `m` is to base 2: the largest logit times `log2(e)`. Under a sliding window, starts are data of the
 //! schedule, a start for each new token and head, so a plan made earlier serves as the window moves on.
 //! Where the schedule has a mask ([`Schedule::with_mask`]), rows without a bit are not seen either.
-//! `R` is at most [`MAX_ROWS`]: more query rows are the work of a prefill kernel. Keys
+//! `R` is at most [`MAX_ROWS`](super::decode::MAX_ROWS): more query rows are the work of a prefill kernel. Keys
 //! and values have to fit one binding each.
 //!
 //! | variant | workgroup | needs |
@@ -32,11 +32,11 @@
 //! | `subgroup` | 128 lanes; a lane has 16 numbers of a row in registers, and the lanes of a row add up by shuffles | subgroups of at least the lanes of a row: 4, 8, 8, 8, 16 for `D` = 64, 80, 96, 128, 256 |
 //! | `half` | as `subgroup`, dot products in f16 | the same, and f16 arithmetic |
 //!
-//! Knobs: `reduce`, of which [`Reduce::Workgroup`] is `baseline` and the others are `subgroup`, the
+//! Knobs: `reduce`, of which [`Reduce::Workgroup`](crate::launch::Reduce) is `baseline` and the others are `subgroup`, the
 //! default where the device has it.
 //!
 //! # Arithmetic
-//! All is f32 but under [`Arithmetic::F16`], which takes caches of f16: there queries are rounded to f16,
+//! All is f32 but under [`Arithmetic::F16`](crate::linear::Arithmetic), which takes caches of f16: there queries are rounded to f16,
 //! and so are their products with keys and the sums of four of those, a relative error of 2^-11 each time;
 //! sums beyond 65,504 are infinite. Weights, values and all other sums stay f32. A device needs
 //! subgroups and f16 arithmetic for it: there is no baseline.
@@ -50,20 +50,17 @@ mod tests;
 pub(in crate::attention) use shader::output_parts;
 
 use super::decode::{
-    self, DecodeQueries, KEY_PARAMS, KEYS, MAX_ROWS, O, Q, SCHEDULE, STATES, VALUE_PARAMS, VALUES,
+    self, Attend, DecodeQueries, Form, KEY_PARAMS, KEYS, LANES, O, Q, SCHEDULE, STATES,
+    VALUE_PARAMS, VALUES,
 };
-use super::{CacheShape, DecodeMerge, KvElement, Layout, Schedule, ScheduleShape};
+use super::{CacheShape, DecodeMerge, Layout, Schedule, ScheduleShape};
 use crate::launch::{
-    Access, Binding, Caps, Knobs, Launch, Operand, Reduce, Scratch, Spec, Traffic, linear_grid,
+    Access, Binding, Caps, Knobs, Launch, Operand, Scratch, Spec, Traffic, linear_grid,
 };
-use crate::linear::Arithmetic;
 use crate::{Error, Result};
 
 /// The kernel's name.
 pub const NAME: &str = "decode_split";
-
-/// Lanes of a workgroup.
-const LANES: u32 = 128;
 
 const PARAMS_BINDING: Binding = Binding::new(0, "params", Access::Uniform);
 const Q_BINDING: Binding = Binding::new(Q, "q", Access::Read);
@@ -104,16 +101,6 @@ pub struct DecodeSplit {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Decode(pub DecodeSplit);
 
-/// How lanes work together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Workgroup,
-    /// Lanes that share a row.
-    Subgroup(u32),
-    /// The same, with dot products in f16.
-    Half(u32),
-}
-
 impl DecodeSplit {
     /// Queries over a layout by a schedule that was made for it.
     ///
@@ -151,48 +138,8 @@ impl DecodeSplit {
         Ok(())
     }
 
-    /// Lanes that share a row, of 16 numbers each: a power of two.
-    fn row_lanes(&self) -> u32 {
-        // 256 numbers at most.
-        (self.shape.head_dim() as u32).div_ceil(16).next_power_of_two()
-    }
-
-    fn form(&self, caps: &Caps, knobs: &Knobs) -> Result<Form> {
-        let lanes = self.row_lanes();
-        let half = self.queries.arithmetic == Arithmetic::F16;
-        let able = caps.subgroups && caps.subgroup_min >= lanes && caps.subgroup_max <= LANES;
-        match knobs.reduce {
-            Some(Reduce::Workgroup) if !half => Ok(Form::Workgroup),
-            None if !half && !able => Ok(Form::Workgroup),
-            Some(Reduce::Workgroup) => {
-                let what = format!("{NAME} by f16 arithmetic");
-                Err(Error::unsupported(what, "there is no form without subgroups"))
-            }
-            _ if half => self.half_form(able, caps),
-            _ if able => Ok(Form::Subgroup(lanes)),
-            _ => {
-                let (min, max) = (caps.subgroup_min, caps.subgroup_max);
-                let why = format!(
-                    "{lanes} lanes that share a row need subgroups of {lanes} to {LANES} lanes; \
-                     the device's are {min} to {max}"
-                );
-                Err(Error::unsupported(format!("{NAME} by subgroups"), why))
-            }
-        }
-    }
-
-    fn half_form(&self, able: bool, caps: &Caps) -> Result<Form> {
-        let (lanes, element) = (self.row_lanes(), self.shape.element());
-        let why = match element {
-            KvElement::F16 if able && caps.f16 => return Ok(Form::Half(lanes)),
-            KvElement::F16 => format!(
-                "it needs f16 arithmetic (here: {}) and subgroups of {lanes} to {LANES} lanes (here: {} \
-                 to {})",
-                caps.f16, caps.subgroup_min, caps.subgroup_max
-            ),
-            _ => format!("it takes caches of f16, not {}", element.name()),
-        };
-        Err(Error::unsupported(format!("{NAME} by f16 arithmetic"), why))
+    fn attend(&self) -> Attend<'_> {
+        Attend { kernel: NAME, shape: &self.shape, queries: &self.queries }
     }
 
     fn operands(&self, caps: &Caps) -> Result<Vec<Operand>> {
@@ -234,9 +181,10 @@ impl DecodeSplit {
 
     fn launch(&self, caps: &Caps, knobs: &Knobs) -> Result<Launch> {
         self.check()?;
-        let form = self.form(caps, knobs)?;
+        let form = self.attend().form(caps, knobs)?;
         let (operands, bindings) = (self.operands(caps)?, bindings(self.shape.element().scaled()));
-        let mut needs = decode::needs(LANES, self.workgroup_bytes(form), bindings.len(), &operands);
+        let mut needs =
+            decode::needs(LANES, self.attend().workgroup_bytes(form), bindings.len(), &operands);
         needs.subgroups = form != Form::Workgroup;
         needs.f16 = matches!(form, Form::Half(_));
         needs.check(NAME, caps)?;
@@ -244,11 +192,7 @@ impl DecodeSplit {
         let params = decode::Params { inner, outer, ..self.schedule.params()? };
         Ok(Launch {
             kernel: NAME,
-            variant: match form {
-                Form::Workgroup => "baseline",
-                Form::Subgroup(_) => "subgroup",
-                Form::Half(_) => "half",
-            },
+            variant: form.name(),
             shader: self.shader(form),
             bindings,
             operands,

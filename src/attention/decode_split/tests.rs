@@ -1,5 +1,7 @@
 use super::*;
 use crate::attention::{KeepMask, KvElement, Planner};
+use crate::launch::Reduce;
+use crate::linear::Arithmetic;
 
 fn subgroups_of_8() -> Caps {
     Caps { subgroups: true, subgroup_min: 8, subgroup_max: 8, ..Caps::webgpu() }
