@@ -1,21 +1,10 @@
 // Keys and values of f32.
-// Siblings: the other element_*.wgsl.
-
-@group(0) @binding(2) var<storage, read> keys: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> values: array<vec4<u32>>;
+// Siblings: the other element_*.wgsl. Beside it keys_*.wgsl, values_*.wgsl, or both.
 
 // Quads of numbers in a piece of 16 bytes.
 const QUADS: u32 = 1u;
 // What a row's codes are made numbers with.
 alias Codec = u32;
-
-fn key_codec(row: u32) -> Codec {
-    return 0u;
-}
-
-fn value_codec(row: u32) -> Codec {
-    return 0u;
-}
 
 // Quad `at` of a piece: codes, which are the numbers.
 fn codes(words: vec4<u32>, at: u32) -> vec4<f32> {

@@ -1,24 +1,10 @@
 // Keys and values of nibbles times a scale a row, plus a zero a row.
-// Siblings: the other element_*.wgsl.
-
-@group(0) @binding(2) var<storage, read> keys: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> values: array<vec4<u32>>;
-// [rows]: scale in the low half, zero in the high one.
-@group(0) @binding(4) var<storage, read> key_params: array<u32>;
-@group(0) @binding(5) var<storage, read> value_params: array<u32>;
+// Siblings: the other element_*.wgsl. Beside it keys_*.wgsl, values_*.wgsl, or both.
 
 // Quads of numbers in a piece of 16 bytes.
 const QUADS: u32 = 8u;
 // What a row's codes are made numbers with.
 alias Codec = vec2<f32>;
-
-fn key_codec(row: u32) -> Codec {
-    return unpack2x16float(key_params[row]);
-}
-
-fn value_codec(row: u32) -> Codec {
-    return unpack2x16float(value_params[row]);
-}
 
 // Quad `at` of a piece: codes. 2^23 + n has n in its last bits: an `or` and an exact `fma` make a nibble
 // anywhere in 16 bits a float, where conversions are slow.

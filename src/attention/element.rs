@@ -1,5 +1,16 @@
 //! What an element of a cached row is stored as.
 
+use crate::launch::{Part, part};
+
+/// Which rows a kernel reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// Keys and values.
+    Both,
+    /// Values alone.
+    Values,
+}
+
 /// What elements of keys and values are stored as: [the format](crate::attention#rows).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -52,6 +63,32 @@ impl KvElement {
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
             Self::Int4 => "int4",
+        }
+    }
+
+    /// The parts of a shader that read rows.
+    pub(super) fn parts(self, rows: Rows) -> Vec<Part> {
+        let codes = match self {
+            Self::F32 => part!("attention/element_f32.wgsl"),
+            Self::F16 => part!("attention/element_f16.wgsl"),
+            Self::Bf16 => part!("attention/element_bf16.wgsl"),
+            Self::Int8 => part!("attention/element_int8.wgsl"),
+            Self::Int4 => part!("attention/element_int4.wgsl"),
+        };
+        let (keys, values) = match self {
+            Self::F32 | Self::F16 | Self::Bf16 => {
+                (part!("attention/keys_plain.wgsl"), part!("attention/values_plain.wgsl"))
+            }
+            Self::Int8 => {
+                (part!("attention/keys_scale.wgsl"), part!("attention/values_scale.wgsl"))
+            }
+            Self::Int4 => {
+                (part!("attention/keys_scale_zero.wgsl"), part!("attention/values_scale_zero.wgsl"))
+            }
+        };
+        match rows {
+            Rows::Both => vec![codes, keys, values],
+            Rows::Values => vec![codes, values],
         }
     }
 }

@@ -28,10 +28,11 @@ mod reference;
 
 pub use reference::{Kept, reference};
 
+use super::CacheShape;
 use super::attend_rows::{Params, check_lists, list_operands, states_len};
 use super::decode::{self, DecodeQueries, LANES, STATES, VALUE_PARAMS, VALUES};
+use super::element::Rows;
 use super::sparse::{COUNTS, LISTS, Lists, PICKED, TOPS};
-use super::{CacheShape, KvElement};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Operand, Part, Shader, Spec, Traffic, linear_grid, part,
 };
@@ -125,17 +126,9 @@ impl AttendScored {
              const ROW_PIECES: u32 = {pieces}u;\n",
             lists.queries()
         );
-        let parts: Vec<Part> = vec![
-            part!("attention/sparse/attend_params.wgsl"),
-            match shape.element() {
-                KvElement::F32 => part!("attention/element_f32.wgsl"),
-                KvElement::F16 => part!("attention/element_f16.wgsl"),
-                KvElement::Bf16 => part!("attention/element_bf16.wgsl"),
-                KvElement::Int8 => part!("attention/element_int8.wgsl"),
-                KvElement::Int4 => part!("attention/element_int4.wgsl"),
-            },
-            part!("attention/attend_scored.wgsl"),
-        ];
+        let mut parts: Vec<Part> = vec![part!("attention/sparse/attend_params.wgsl")];
+        parts.extend(shape.element().parts(Rows::Values));
+        parts.push(part!("attention/attend_scored.wgsl"));
         Shader { entry: NAME, preamble, parts, constants: Vec::new() }
     }
 

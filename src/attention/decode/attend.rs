@@ -1,6 +1,7 @@
 //! How lanes attend to rows: what kernels over rows of few queries have in common.
 
 use super::{DecodeQueries, MAX_ROWS};
+use crate::attention::element::Rows;
 use crate::attention::{CacheShape, KvElement};
 use crate::launch::{Caps, Knobs, Part, Reduce, part};
 use crate::linear::{Activation, Arithmetic};
@@ -125,24 +126,19 @@ impl Attend<'_> {
 
     /// Queries, rows and logits.
     pub(in crate::attention) fn operand_parts(&self, form: Form) -> Vec<Part> {
-        vec![
-            match self.queries.input {
-                Activation::F32 => part!("attention/q_f32.wgsl"),
-                Activation::F16 => part!("attention/q_f16.wgsl"),
-            },
-            match self.shape.element() {
-                _ if matches!(form, Form::Half(_)) => part!("attention/sixteen_halves.wgsl"),
-                KvElement::F32 => part!("attention/element_f32.wgsl"),
-                KvElement::F16 => part!("attention/element_f16.wgsl"),
-                KvElement::Bf16 => part!("attention/element_bf16.wgsl"),
-                KvElement::Int8 => part!("attention/element_int8.wgsl"),
-                KvElement::Int4 => part!("attention/element_int4.wgsl"),
-            },
-            match self.queries.softcap {
-                None => part!("attention/logit.wgsl"),
-                Some(_) => part!("attention/logit_softcap.wgsl"),
-            },
-        ]
+        let mut parts = vec![match self.queries.input {
+            Activation::F32 => part!("attention/q_f32.wgsl"),
+            Activation::F16 => part!("attention/q_f16.wgsl"),
+        }];
+        match form {
+            Form::Half(_) => parts.push(part!("attention/sixteen_halves.wgsl")),
+            _ => parts.extend(self.shape.element().parts(Rows::Both)),
+        }
+        parts.push(match self.queries.softcap {
+            None => part!("attention/logit.wgsl"),
+            Some(_) => part!("attention/logit_softcap.wgsl"),
+        });
+        parts
     }
 
     /// Attention to a segment, by a function `attend(segment, lane)`.

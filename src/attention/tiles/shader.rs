@@ -1,7 +1,7 @@
 //! The texts of kernels over tiles.
 
 use super::{Form, Tiles};
-use crate::attention::KvElement;
+use crate::attention::element::Rows;
 use crate::launch::{Part, Shader, part};
 use crate::linear::Activation;
 use std::fmt::Write as _;
@@ -34,14 +34,8 @@ impl Text {
                 Activation::F32 => part!("attention/q_f32.wgsl"),
                 Activation::F16 => part!("attention/q_f16.wgsl"),
             },
-            match tiles.shape.element() {
-                KvElement::F32 => part!("attention/element_f32.wgsl"),
-                KvElement::F16 => part!("attention/element_f16.wgsl"),
-                KvElement::Bf16 => part!("attention/element_bf16.wgsl"),
-                KvElement::Int8 => part!("attention/element_int8.wgsl"),
-                KvElement::Int4 => part!("attention/element_int4.wgsl"),
-            },
         ];
+        parts.extend(tiles.shape.element().parts(Rows::Both));
         match form {
             Form::Lanes => {
                 let _ = writeln!(preamble, "const DEPTH: u32 = {depth}u;");
