@@ -83,10 +83,16 @@ impl Plan {
                 ]
             }
             (found, planned) => {
-                let (slots, given) = ("slots", "given parts");
-                let expected = if matches!(planned, Parts::Slots(_)) { slots } else { given };
-                let found = if matches!(found, Source::Slots { .. }) { slots } else { given };
-                return Err(Error::shape("source of decode_merge", expected, found));
+                let planned = match planned {
+                    Parts::Slots(_) => "slots",
+                    Parts::Given(_) => "given parts",
+                    Parts::Lists(_) => "parts of lists, which ops::attend_rows binds",
+                };
+                let found = match found {
+                    Source::Slots { .. } => "slots",
+                    Source::Given { .. } => "given parts",
+                };
+                return Err(Error::shape("source of decode_merge", planned, found));
             }
         };
         args.push(Arg { binding: O, pieces: one(o) });

@@ -3,6 +3,8 @@
 
 pub mod add;
 pub mod append_kv;
+pub mod attend_rows;
+pub mod attend_scored;
 mod bitplane_weights;
 pub mod compensate;
 pub mod compensated;
