@@ -109,6 +109,8 @@ pub mod evict;
 #[cfg(feature = "safetensors")]
 pub mod file;
 pub mod gather_kv;
+pub mod greedy_hits;
+pub mod greedy_runs;
 pub mod kvzip;
 mod layout;
 pub mod list_pairs;
@@ -136,6 +138,8 @@ pub use element::KvElement;
 pub use encode::{decode_row, encode_row};
 pub use evict::{Eviction, KeepMask, PairRule, Rule, Scores, Selection};
 pub use gather_kv::GatherKv;
+pub use greedy_hits::GreedyHits;
+pub use greedy_runs::GreedyRuns;
 pub use kvzip::Kvzip;
 pub use layout::{
     HeadRows, KeepLists, Layout, LayoutView, PAGE_ROWS, PagePool, PagedLayout, Placement,

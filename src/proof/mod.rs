@@ -20,6 +20,7 @@ mod gemm;
 mod gemm_bitplane;
 mod gemv_bitplane;
 mod gemv_vector;
+mod greedy;
 mod hessian_update;
 mod list_pairs;
 mod listed;
@@ -161,6 +162,8 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(gather_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(select_pairs::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(list_pairs::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(greedy::run_cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(greedy::hit_cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

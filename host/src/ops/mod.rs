@@ -21,6 +21,8 @@ pub mod gemm;
 pub mod gemm_bitplane;
 pub mod gemv_bitplane;
 pub mod gemv_vector;
+pub mod greedy_hits;
+pub mod greedy_runs;
 mod head_groups;
 pub mod hessian;
 pub mod hessian_update;

@@ -1,56 +1,7 @@
-//! The greedy search of A^3: which rows the largest and smallest products of single components point at.
-//!
-//! `P[i][j] = q[j] K[i][j]`, rounded once to a [`Grid`] of integers: every order, tie and sum below is that
-//! of integers, so that no two devices can disagree. A *walk* of a column goes from its largest product to
-//! its smallest; the other walk goes the other way. Total orders:
-//! - of the largest: products descending, then columns ascending, then along the walk;
-//! - of the smallest: products ascending, then columns ascending, then along the other walk.
-//!
-//! [`search`] is the definition, with a priority queue over the columns' heads; equal numbers of a column
-//! are in the order of their rows, so the walk over a column that `q[j]` is negative for meets them
-//! ascending, the other one descending.
+//! The search as it is defined: one step after the other.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-
-/// The bits of products on a grid, and of their sums over a row: below `2^29`.
-const BITS: i32 = 29;
-
-/// Integers that products are rounded to: multiples of `2^-exponent`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grid {
-    /// Products are multiplied by two to the power of it.
-    pub exponent: i32,
-}
-
-impl Grid {
-    /// The grid of a query, from the largest magnitude of every column: the finest on which a row's sum
-    /// stays below `2^29`. None where all products are 0 (below 2^-126 in magnitude) or one may not be
-    /// finite.
-    pub fn of(q: &[f32], largest: &[f32]) -> Option<Self> {
-        let products = q.iter().zip(largest).map(|(q, largest)| (q * largest).abs());
-        let bound = products.fold(0.0f32, |a, b| if b > a || b.is_nan() { b } else { a });
-        if !q.iter().all(|q| q.is_finite()) || !bound.is_finite() || !bound.is_normal() {
-            return None;
-        }
-        let exponent = (bound.to_bits() >> 23) as i32 - 127;
-        // 256 columns at most.
-        let columns = q.len().next_power_of_two().trailing_zeros() as i32;
-        Some(Self { exponent: (BITS - columns - 1 - exponent).min(126) })
-    }
-
-    /// What a column's numbers are multiplied by; 0 where all of them are.
-    pub fn factor(&self, q: f32, largest: f32) -> f32 {
-        // A power of two within f32: both bounds of the exponent are.
-        let scale = f32::from_bits(((self.exponent + 127) as u32) << 23);
-        if largest == 0.0 { 0.0 } else { q * scale }
-    }
-
-    /// A product: one rounding of f32, one to the nearest integer, ties to even.
-    pub fn product(factor: f32, number: f32) -> i32 {
-        (factor * number).round_ties_even() as i32
-    }
-}
 
 /// What a search found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
