@@ -97,6 +97,7 @@
 
 pub mod append_kv;
 mod cache;
+pub mod component_scores;
 pub mod decode;
 pub mod decode_merge;
 pub mod decode_split;
@@ -124,6 +125,7 @@ mod tiles;
 
 pub use append_kv::AppendKv;
 pub use cache::{HeadData, KvCache, KvTensor};
+pub use component_scores::ComponentScores;
 pub use decode::{DecodeQueries, Schedule, ScheduleShape};
 pub use decode_merge::DecodeMerge;
 pub use decode_split::{Decode, DecodeSplit};

@@ -9,6 +9,7 @@ mod append_kv;
 mod bitplane;
 mod check;
 mod compensate;
+mod component_scores;
 mod decode_merge;
 mod decode_split;
 mod dequantize_bitplane;
@@ -156,6 +157,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(gather_kv::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(select_pairs::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(list_pairs::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(component_scores::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

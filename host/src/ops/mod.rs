@@ -6,6 +6,7 @@ pub mod append_kv;
 mod bitplane_weights;
 pub mod compensate;
 pub mod compensated;
+pub mod component_scores;
 pub mod decode;
 #[cfg(not(target_arch = "wasm32"))]
 mod decode_calibration;
