@@ -11,6 +11,7 @@ mod attend_scored;
 mod bitplane;
 mod check;
 mod compensate;
+mod component_scores;
 mod decode_merge;
 mod decode_split;
 mod dequantize_bitplane;
@@ -164,6 +165,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(list_pairs::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(greedy::run_cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(greedy::hit_cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(component_scores::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

@@ -8,6 +8,7 @@ pub mod attend_scored;
 mod bitplane_weights;
 pub mod compensate;
 pub mod compensated;
+pub mod component_scores;
 pub mod decode;
 #[cfg(not(target_arch = "wasm32"))]
 mod decode_calibration;

@@ -44,6 +44,7 @@
 pub mod greedy;
 mod index;
 mod lists;
+mod operands;
 
 pub use index::{HeadColumns, IndexMap, IndexShape};
 pub use lists::{Lists, Share};

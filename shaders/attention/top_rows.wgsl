@@ -1,0 +1,116 @@
+// Lists of the rows with the highest ranks, a workgroup each: rows that are always listed, then those that
+// are found, ascending.
+// Expects: top_rows/params.wgsl, tiles/segment.wgsl, a part with tensor_row, one with covered_of, budget_of
+// and is_blind, one with begin, listed and finish, top_rows/select.wgsl.
+
+// [lists][capacity] and [lists].
+@group(0) @binding(19) var<storage, read_write> lists: array<u32>;
+@group(0) @binding(20) var<storage, read_write> counts: array<vec4<u32>>;
+
+// Quads of rows that a lane reads of a tile, and lists.
+const OWN: u32 = 4u;
+
+// Nothing is written beyond the list.
+fn put(list: u32, at: u32, row: u32) {
+    if at < params.capacity {
+        lists[list * params.capacity + at] = row;
+    }
+}
+
+// Four bits as a number.
+fn bits_of(which: vec4<bool>) -> u32 {
+    let bits = select(vec4<u32>(0u), vec4<u32>(1u, 2u, 4u, 8u), which);
+    return bits.x | bits.y | bits.z | bits.w;
+}
+
+@compute @workgroup_size(LANES)
+fn top_rows(
+    lane: Lane,
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+) {
+    let list = group.y * groups.x + group.x;
+    if list >= params.lists {
+        return;
+    }
+    let index = index_of(lane);
+    let head = head_of(list);
+    let segment = segment_of(head);
+    let seen = seen_by(list, segment.len);
+    let covered = covered_of(head, seen);
+    let sinks = min(params.sinks, seen);
+    let tail = max(covered, sinks);
+    let always = sinks + seen - tail;
+    let there = min(always, params.capacity);
+    var beside = begin(list, index);
+    for (var at = index; at < there; at += LANES) {
+        let row = select(at - sinks + tail, at, at < sinks);
+        put(list, at, tensor_row(segment, row));
+        if row < covered {
+            beside = listed(beside, list, at, row);
+        }
+    }
+    let blind = is_blind(head);
+    let first = min(sinks, covered);
+    let count = covered - first;
+    let wanted = select(min(budget_of(head), count), count, blind);
+    let taken = min(wanted, params.capacity - there);
+    if index == 0u {
+        let left_out = always - there + wanted - taken;
+        counts[list] = vec4<u32>(there + taken, there, u32(blind), left_out);
+    }
+    if taken == count || blind {
+        for (var i = index; i < taken; i += LANES) {
+            put(list, there + i, tensor_row(segment, first + i));
+            beside = listed(beside, list, there + i, first + i);
+        }
+    } else if taken > 0u {
+        let span = Span(list, first, covered);
+        let cut = cut_of(span, taken, lane);
+        let last = last_quad(span);
+        // Rows above the last key, and rows that have it, so far.
+        var above = 0u;
+        var equal = 0u;
+        for (var tile = first / 4u; tile <= last; tile += OWN * LANES) {
+            var all: array<vec4<f32>, OWN>;
+            for (var i = 0u; i < OWN; i += 1u) {
+                all[i] = ranks_at(list, min(tile + i * LANES + index, last));
+            }
+            // Before others' words of the last tile, and before bins.
+            workgroupBarrier();
+            for (var i = 0u; i < OWN; i += 1u) {
+                let quad = i * LANES + index;
+                let own = within(span, tile + quad);
+                let keys = keys_of(all[i]);
+                let higher = bits_of(own & (keys > vec4<u32>(cut.key)));
+                let same = bits_of(own & (keys == vec4<u32>(cut.key)));
+                atomicStore(&words[quad], higher | (same << 16u));
+            }
+            workgroupBarrier();
+            var bits = 0u;
+            for (var i = 0u; i < OWN; i += 1u) {
+                bits |= atomicLoad(&words[OWN * index + i]) << (4u * i);
+            }
+            let higher = bits & 0xffffu;
+            let same = bits >> 16u;
+            // At most 16384 of each.
+            let sum = scan(countOneBits(higher) | (countOneBits(same) << 16u), lane);
+            var own_equal = equal + (sum.before >> 16u);
+            var at = there + above + (sum.before & 0xffffu) + min(own_equal, cut.quota);
+            above += sum.all & 0xffffu;
+            equal += sum.all >> 16u;
+            for (var own = higher | same; own != 0u; own &= own - 1u) {
+                let place = countTrailingZeros(own);
+                let is_equal = ((same >> place) & 1u) != 0u;
+                if !is_equal || own_equal < cut.quota {
+                    let row = 4u * (tile + OWN * index) + place;
+                    put(list, at, tensor_row(segment, row));
+                    beside = listed(beside, list, at, row);
+                    at += 1u;
+                }
+                own_equal += u32(is_equal);
+            }
+        }
+    }
+    finish(beside, list, blind || taken == count, index);
+}

@@ -1,0 +1,219 @@
+// The key of the last row that is wanted. Ranks are counted in bins of equal width between the lowest and
+// the highest of some of them, because their exponents are nearly all alike: bins of the bits themselves
+// would make lanes wait for each other. A rank's bin never falls as the rank rises, however it is rounded, so
+// what is found is exact whatever the bins are. Few keys of the bin in question are compared with each
+// other; where they are many, their digits are counted as those of a radix selection.
+// Expects: keys.wgsl, a part with ranks_at, one with scan, const LANES.
+
+const BINS: u32 = 2048u;
+// Bins of a lane.
+const EACH: u32 = BINS / LANES;
+// Keys of a bin that are compared with each other.
+const CACHE: u32 = 512u;
+// Quads of ranks that are under way at a time.
+const AHEAD: u32 = 4u;
+// Bins, then what rows of a tile are.
+const WORDS: u32 = max(BINS, 4u * LANES);
+
+var<workgroup> words: array<atomic<u32>, WORDS>;
+var<workgroup> cached: array<u32, CACHE>;
+var<workgroup> cached_count: atomic<u32>;
+var<workgroup> lowest: atomic<u32>;
+var<workgroup> highest: atomic<u32>;
+var<workgroup> found: vec4<u32>;
+
+// Rows `first .. end`, of which ranks are.
+struct Span {
+    list: u32,
+    first: u32,
+    end: u32,
+}
+
+struct Bins {
+    low: f32,
+    high: f32,
+    // Bins of a unit.
+    scale: f32,
+}
+
+// The last key, and how many rows that have it are wanted.
+struct Cut {
+    key: u32,
+    quota: u32,
+}
+
+fn rows_of(quad: u32) -> vec4<u32> {
+    return vec4<u32>(4u * quad) + vec4<u32>(0u, 1u, 2u, 3u);
+}
+
+fn within(span: Span, quad: u32) -> vec4<bool> {
+    let rows = rows_of(quad);
+    return (rows >= vec4<u32>(span.first)) & (rows < vec4<u32>(span.end));
+}
+
+fn last_quad(span: Span) -> u32 {
+    return (span.end - 1u) / 4u;
+}
+
+fn clear_bins(index: u32) {
+    for (var bin = index; bin < BINS; bin += LANES) {
+        atomicStore(&words[bin], 0u);
+    }
+    workgroupBarrier();
+}
+
+// Of bins from the largest down the one in which the wanted number is reached: its number, how many are in
+// larger ones, how many are in it. To be called by all lanes, once all have counted.
+fn find(wanted: u32, lane: Lane) -> vec4<u32> {
+    workgroupBarrier();
+    let first = BINS - 1u - EACH * index_of(lane);
+    var counts: array<u32, EACH>;
+    var own = 0u;
+    for (var i = 0u; i < EACH; i += 1u) {
+        counts[i] = atomicLoad(&words[first - i]);
+        own += counts[i];
+    }
+    var above = scan(own, lane).before;
+    for (var i = 0u; i < EACH; i += 1u) {
+        if above < wanted && wanted <= above + counts[i] {
+            found = vec4<u32>(first - i, above, counts[i], 0u);
+        }
+        above += counts[i];
+    }
+    return workgroupUniformLoad(&found);
+}
+
+// Bins between the finite extremes of a quad of each lane, evenly spread.
+fn make_bins(span: Span, index: u32) -> Bins {
+    if index == 0u {
+        atomicStore(&lowest, 0xffffffffu);
+        atomicStore(&highest, 0u);
+        atomicStore(&cached_count, 0u);
+    }
+    clear_bins(index);
+    let first = span.first / 4u;
+    let step = max((last_quad(span) + 1u - first) / LANES, 1u);
+    let quad = first + index * step;
+    if quad <= last_quad(span) {
+        let ranks = ranks_at(span.list, quad);
+        let keys = keys_of(ranks);
+        let finite = (bitcast<vec4<u32>>(ranks) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+        let there = within(span, quad) & finite;
+        let low = select(vec4<u32>(0xffffffffu), keys, there);
+        let high = select(vec4<u32>(0u), keys, there);
+        atomicMin(&lowest, min(min(low.x, low.y), min(low.z, low.w)));
+        atomicMax(&highest, max(max(high.x, high.y), max(high.z, high.w)));
+    }
+    workgroupBarrier();
+    let none = atomicLoad(&highest) == 0u;
+    let low = select(number_of(atomicLoad(&lowest)), 0.0, none);
+    let high = select(number_of(atomicLoad(&highest)), 0.0, none);
+    let width = high - low;
+    let some = width > 1e-30 && width < 3e38;
+    return Bins(low, high, select(0.0, f32(BINS - 1u) / select(1.0, width, some), some));
+}
+
+fn bins_of(bins: Bins, ranks: vec4<f32>) -> vec4<u32> {
+    let high = vec4<f32>(bins.high);
+    let inside = clamp(select(ranks, high, is_nan(ranks)), vec4<f32>(bins.low), high);
+    let place = (inside - vec4<f32>(bins.low)) * vec4<f32>(bins.scale);
+    return min(vec4<u32>(place), vec4<u32>(BINS - 1u));
+}
+
+// Which digits of keys are known already, and which are counted.
+struct Digit {
+    mask: u32,
+    known: u32,
+    shift: u32,
+}
+
+fn count_digits(span: Span, bins: Bins, bin: u32, digit: Digit, index: u32) {
+    let last = last_quad(span);
+    for (var quad = span.first / 4u + index; quad <= last; quad += LANES) {
+        let ranks = ranks_at(span.list, quad);
+        let keys = keys_of(ranks);
+        let same = (keys & vec4<u32>(digit.mask)) == vec4<u32>(digit.known);
+        let own = within(span, quad) & same & (bins_of(bins, ranks) == vec4<u32>(bin));
+        for (var i = 0u; i < 4u; i += 1u) {
+            if own[i] {
+                // The last digit has ten bits only, and those above it are known.
+                atomicAdd(&words[((keys[i] & ~digit.mask) >> digit.shift) & (BINS - 1u)], 1u);
+            }
+        }
+    }
+}
+
+// The last of `wanted` rows of a span, of at least one and fewer than it has. To be called by all lanes.
+fn cut_of(span: Span, wanted: u32, lane: Lane) -> Cut {
+    let index = index_of(lane);
+    let bins = make_bins(span, index);
+    let start = span.first / 4u;
+    let last = last_quad(span);
+    for (var tile = start; tile <= last; tile += AHEAD * LANES) {
+        var all: array<vec4<f32>, AHEAD>;
+        for (var i = 0u; i < AHEAD; i += 1u) {
+            all[i] = ranks_at(span.list, min(tile + i * LANES + index, last));
+        }
+        for (var i = 0u; i < AHEAD; i += 1u) {
+            let there = within(span, tile + i * LANES + index);
+            let own = bins_of(bins, all[i]);
+            for (var c = 0u; c < 4u; c += 1u) {
+                if there[c] {
+                    atomicAdd(&words[own[c]], 1u);
+                }
+            }
+        }
+    }
+    let bin = find(wanted, lane);
+    var left = wanted - bin.y;
+    if bin.z <= CACHE {
+        for (var tile = start; tile <= last; tile += AHEAD * LANES) {
+            var all: array<vec4<f32>, AHEAD>;
+            for (var i = 0u; i < AHEAD; i += 1u) {
+                all[i] = ranks_at(span.list, min(tile + i * LANES + index, last));
+            }
+            for (var i = 0u; i < AHEAD; i += 1u) {
+                let there = within(span, tile + i * LANES + index);
+                let own = there & (bins_of(bins, all[i]) == vec4<u32>(bin.x));
+                if any(own) {
+                    let keys = keys_of(all[i]);
+                    for (var c = 0u; c < 4u; c += 1u) {
+                        if own[c] {
+                            cached[min(atomicAdd(&cached_count, 1u), CACHE - 1u)] = keys[c];
+                        }
+                    }
+                }
+            }
+        }
+        workgroupBarrier();
+        for (var i = index; i < bin.z; i += LANES) {
+            let own = cached[i];
+            var above = 0u;
+            var equal = 0u;
+            var first = true;
+            for (var j = 0u; j < bin.z; j += 1u) {
+                let other = cached[j];
+                above += u32(other > own);
+                equal += u32(other == own);
+                first = first && (other != own || j >= i);
+            }
+            // Of equal ones one tells.
+            if first && above < left && left <= above + equal {
+                found = vec4<u32>(own, left - above, 0u, 0u);
+            }
+        }
+        let cut = workgroupUniformLoad(&found);
+        return Cut(cut.x, cut.y);
+    }
+    var digit = Digit(0u, 0u, 21u);
+    for (var turn = 0u; turn < 3u; turn += 1u) {
+        clear_bins(index);
+        count_digits(span, bins, bin.x, digit, index);
+        let own = find(left, lane);
+        left -= own.y;
+        digit.known |= own.x << digit.shift;
+        digit.mask |= (BINS - 1u) << digit.shift;
+        digit.shift = select(0u, 10u, turn == 0u);
+    }
+    return Cut(digit.known, left);
+}
