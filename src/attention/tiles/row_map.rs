@@ -52,7 +52,7 @@ impl RowMapShape {
     }
 
     /// Where starts and page table begin.
-    pub(super) fn places(&self) -> Result<[u32; 2]> {
+    pub(in crate::attention) fn places(&self) -> Result<[u32; 2]> {
         let limit = u64::from(u32::MAX);
         if self.words() > limit {
             return Err(Error::range("words of a row map", format!("0..={limit}"), self.words()));
