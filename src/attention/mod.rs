@@ -112,18 +112,23 @@ pub mod file;
 pub mod gather_kv;
 pub mod greedy_hits;
 pub mod greedy_runs;
+pub mod key_columns;
 pub mod kvzip;
 mod layout;
 pub mod list_pairs;
+pub mod list_rows;
+pub mod merge_columns;
 mod places;
 mod plan;
 pub mod prefill;
 pub mod reference;
+pub mod row_sums;
 pub mod score_lse;
 pub mod score_max;
 pub mod score_merge;
 pub mod select_pairs;
 mod shape;
+pub mod sort_columns;
 pub mod sparse;
 mod tiles;
 
@@ -142,19 +147,24 @@ pub use evict::{Eviction, KeepMask, PairRule, Rule, Scores, Selection};
 pub use gather_kv::GatherKv;
 pub use greedy_hits::GreedyHits;
 pub use greedy_runs::GreedyRuns;
+pub use key_columns::KeyColumns;
 pub use kvzip::Kvzip;
 pub use layout::{
     HeadRows, KeepLists, Layout, LayoutView, PAGE_ROWS, PagePool, PagedLayout, Placement,
     PlainLayout, RESERVE, RaggedLayout, RowCopy,
 };
 pub use list_pairs::ListPairs;
+pub use list_rows::ListRows;
+pub use merge_columns::MergeColumns;
 pub use places::Places;
 pub use plan::{DIRECT, OPEN, Plan, Planner, REPLAN_ROWS, Segment, TILE};
 pub use prefill::Prefill;
+pub use row_sums::RowSums;
 pub use score_lse::{KeySpans, ScoreLse};
 pub use score_max::{MaxAttention, ScoreMax, ScorePlace};
 pub use select_pairs::SelectPairs;
 pub use shape::{CacheShape, HEAD_DIMS, PIECE};
+pub use sort_columns::SortColumns;
 pub use tiles::{ROW_MAP, RowMap, RowMapShape};
 
 /// What `m` of a state and `lse` of a row are where there is no key: no infinity, which WGSL lets

@@ -29,6 +29,7 @@ pub mod hessian;
 pub mod hessian_update;
 mod kv_cache;
 pub mod list_pairs;
+pub mod list_rows;
 pub mod lnq;
 pub mod matmul_bitplane;
 pub mod max_attention;

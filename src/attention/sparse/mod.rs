@@ -45,9 +45,14 @@ pub mod greedy;
 mod index;
 mod lists;
 mod operands;
+mod sorted_pair;
+mod source;
 
 pub use index::{HeadColumns, IndexMap, IndexShape};
 pub use lists::{Lists, Share};
+pub(in crate::attention) use sorted_pair::INDEX_MAP_READ;
+pub use sorted_pair::SortedPair;
+pub use source::IndexSource;
 
 /// Whether the rows that are not attended to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -97,3 +102,7 @@ pub const REST: u32 = 25;
 pub const KEPT: u32 = 26;
 /// Number of the binding of logits of listed rows.
 pub const PICKED: u32 = 27;
+/// Number of the binding of sorted columns that are not yet the index's.
+pub const OTHER_SORTED: u32 = 28;
+/// Number of the binding of the rows of these.
+pub const OTHER_ORDER: u32 = 29;
