@@ -44,15 +44,19 @@
 pub mod greedy;
 mod index;
 mod lists;
+mod mode;
 mod operands;
 mod sorted_pair;
 mod source;
+mod step;
 
 pub use index::{HeadColumns, IndexMap, IndexShape};
 pub use lists::{Lists, Share};
+pub use mode::{Amount, Mode, Selection};
 pub(in crate::attention) use sorted_pair::INDEX_MAP_READ;
 pub use sorted_pair::SortedPair;
 pub use source::IndexSource;
+pub use step::{SparseStep, WORK};
 
 /// Whether the rows that are not attended to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -1,0 +1,315 @@
+//! An index of a cache's keys on the device.
+
+use crate::ops::attend_rows::args_of_rows;
+use crate::ops::{DeviceCache, DeviceRowMap};
+use crate::{Arg, Bound, Context, View};
+use fewbytes::attention::sparse::{
+    Amount, BuildIndex, COLUMNS, FLAGS, INDEX_MAP, IndexMap, IndexParts, IndexShape, IndexSource,
+    ORDER, SORTED, SUMS,
+};
+use fewbytes::attention::{Layout, ROW_MAP};
+use fewbytes::{Error, Knobs, Result};
+
+/// Rows that an index is extended by are multiples of this, so that columns are written in whole words.
+const STEP: u32 = 64;
+
+/// What an index consists of, and how it follows a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexOptions {
+    /// Whether columns are sorted too: for a greedy search.
+    pub sorted: bool,
+    /// Rows beyond the index, at most, before it is extended: rounded up to a multiple of 64. Every one of
+    /// them is attended to in every step; sorted columns are read and written whole to extend them.
+    pub tail: u32,
+    /// Rows of each head that there is room for; those of the cache's tensors over its heads where absent.
+    pub room: Option<u32>,
+}
+
+impl IndexOptions {
+    /// Of columns, for a search by components, which are extended 128 rows at a time.
+    pub fn columns() -> Self {
+        Self { sorted: false, tail: 128, room: None }
+    }
+
+    /// Of sorted columns, for a greedy search, which are extended 512 rows at a time.
+    pub fn sorted() -> Self {
+        Self { sorted: true, tail: 512, room: None }
+    }
+}
+
+/// What brings an index up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Update {
+    /// Nothing: few rows are beyond it.
+    None,
+    /// All is made anew.
+    Build,
+    /// Rows are added.
+    Grow,
+}
+
+/// Columns of the keys of a cache, sorted ones perhaps, and sums over its rows; which rows they cover is
+/// known to the host. Its memory is its own and follows the cache only when [`DeviceIndex::update`] says so
+/// and the work is recorded; the rows after those covered are attended to whatever a search finds.
+///
+/// Rows that were evicted, moved or taken back are still in it until [`DeviceIndex::clear`].
+pub struct DeviceIndex {
+    map: IndexMap,
+    tail: u32,
+    budget: Option<Amount>,
+    words: View,
+    columns: View,
+    sums: View,
+    flags: View,
+    sorted: Option<[View; 2]>,
+    scratch: Option<View>,
+    build: Bound,
+    grow: Bound,
+    row_map: View,
+    /// Of the layout that rows were taken from.
+    generation: u64,
+}
+
+impl DeviceIndex {
+    /// An index of no rows for a cache, whose tensors it reads from now on. [`DeviceIndex::update`] makes it
+    /// cover what is there.
+    ///
+    /// # Errors
+    /// [`Error::BindingTooLarge`] naming the tensor: a cache can be split by its heads; as
+    /// [`IndexMap::new`], [`Context::plan_with`], [`Context::alloc`] and [`crate::Plan::bind`].
+    pub fn new(
+        ctx: &Context,
+        cache: &DeviceCache,
+        map: &DeviceRowMap,
+        options: &IndexOptions,
+    ) -> Result<Self> {
+        let layout = cache.layout();
+        let shape = *layout.shape();
+        let heads = shape.kv_heads();
+        let longest = (0..heads).map(|head| layout.len(head)).max().unwrap_or(0);
+        // 65,535 heads at most.
+        let usual = (layout.rows() / heads as u32).max(longest);
+        let index = IndexMap::new(shape.head_dim(), &vec![options.room.unwrap_or(usual); heads])?;
+        let of = *index.shape();
+        let tail = options.tail.clamp(1, of.most).next_multiple_of(STEP).min(of.most);
+        let parts = IndexParts { sums: true, sorted: options.sorted };
+        let (tensor_rows, row_map) = (layout.rows(), *map.map().shape());
+        let source = |at_once| IndexSource { shape, tensor_rows, map: row_map, index: of, at_once };
+        let build = BuildIndex { source: source(of.most), parts, grows: false };
+        let grow = BuildIndex { source: source(tail), parts, grows: true };
+        let plans = [
+            ctx.plan_with(&build, &Knobs::DEFAULT)?,
+            ctx.plan_with(&grow, &Knobs::DEFAULT)?,
+        ];
+        let words = |count: u64| ctx.alloc::<u32>(usize::try_from(count).unwrap_or(usize::MAX));
+        let bytes = plans.iter().map(crate::Plan::scratch_bytes).max().unwrap_or(0);
+        let scratch = if bytes > 0 { Some(words(bytes.div_ceil(4))?) } else { None };
+        let numbers = |count: u64| ctx.alloc::<f32>(usize::try_from(count).unwrap_or(usize::MAX));
+        let (columns, sums) = (words(of.words())?, numbers(of.sums_len())?);
+        let (map_words, flags) = (words(of.map_words())?, words(of.heads.into())?);
+        let sorted = match options.sorted {
+            true => Some([words(of.words())?, words(of.order_words())?]),
+            false => None,
+        };
+        let one = |binding, view| Arg { binding, pieces: std::slice::from_ref(view) };
+        let (tensors, params) = (
+            [Some(cache.keys()), Some(cache.values())],
+            [cache.key_params(), cache.value_params()],
+        );
+        let mut args = args_of_rows(&shape, tensor_rows, tensors, params)?;
+        args.extend([
+            one(ROW_MAP, map.words()),
+            one(INDEX_MAP, &map_words),
+            one(COLUMNS, &columns),
+            one(SUMS, &sums),
+            one(FLAGS, &flags),
+        ]);
+        if let Some([values, order]) = &sorted {
+            args.extend([one(SORTED, values), one(ORDER, order)]);
+        }
+        let [build, grow] = plans.map(|plan| plan.bind(&args, scratch.as_ref()));
+        Ok(Self {
+            map: index,
+            tail,
+            budget: None,
+            build: build?,
+            grow: grow?,
+            words: map_words,
+            columns,
+            sums,
+            flags,
+            sorted,
+            scratch,
+            row_map: map.words().clone(),
+            generation: layout.generation(),
+        })
+    }
+
+    /// What a search may take of each head from now on; a change is told to the device with the next
+    /// [`DeviceIndex::update`].
+    ///
+    /// # Errors
+    /// As [`IndexMap::set_budgets`] and [`Context::write`].
+    pub fn set_budget(&mut self, ctx: &Context, budget: Option<Amount>) -> Result<()> {
+        if budget == self.budget {
+            return Ok(());
+        }
+        self.budget = budget;
+        self.tell(ctx)
+    }
+
+    /// Forgets all rows: the next update makes all anew. To be called when rows have been evicted, moved or
+    /// taken back.
+    pub fn clear(&mut self) {
+        self.map.clear();
+    }
+
+    /// Decides what brings the index up to date, and tells the device by writes that take effect before what
+    /// is submitted next: nothing while fewer rows are beyond it than the tail has room for, else all rows that
+    /// every one of `q_len` new tokens sees, in steps of 64. What it returns has to be recorded once, in that
+    /// next submission.
+    ///
+    /// # Errors
+    /// [`Error::Range`] naming the head for more rows than there is room for; [`Error::Shape`] for a layout of
+    /// other heads, and for one that was evicted from or moved without [`DeviceIndex::clear`]; as
+    /// [`Context::write`].
+    pub fn update(&mut self, ctx: &Context, layout: &Layout, q_len: usize) -> Result<Update> {
+        let heads = self.map.heads().len();
+        if layout.shape().kv_heads() != heads {
+            return Err(Error::shape("KV heads of an index", heads, layout.shape().kv_heads()));
+        }
+        let covered = self.map.heads().iter().any(|head| head.rows > 0);
+        if covered && layout.generation() != self.generation {
+            let (then, now) = (self.generation, layout.generation());
+            return Err(Error::shape("generation of a layout that an index is of", then, now));
+        }
+        // 16 at most where it is asked.
+        let new = u32::try_from(q_len.saturating_sub(1)).unwrap_or(u32::MAX);
+        let target = |head: usize| layout.len(head).saturating_sub(new) / STEP * STEP;
+        let targets: Vec<u32> = (0..heads).map(target).collect();
+        let lacking = self.map.heads().iter().zip(&targets);
+        let lacking = lacking.map(|(head, target)| target.saturating_sub(head.rows)).max();
+        let lacking = lacking.unwrap_or(0);
+        if covered && lacking < self.tail {
+            return Ok(Update::None);
+        }
+        if self.map.heads().iter().zip(&targets).any(|(head, target)| head.rows > *target) {
+            let what = "rows of a layout that an index covers";
+            return Err(Error::shape(what, "as many as before or more", "fewer"));
+        }
+        if lacking == 0 {
+            return Ok(Update::None);
+        }
+        let update = match covered {
+            true if lacking <= self.tail => Update::Grow,
+            _ => Update::Build,
+        };
+        let mut map = self.map.clone();
+        if update == Update::Build {
+            map.clear();
+        }
+        map.extend(&targets)?;
+        self.map = map;
+        self.generation = layout.generation();
+        if update == Update::Build {
+            let zeros = vec![0.0f32; usize::try_from(self.sums.len()).unwrap_or(0)];
+            ctx.write(&self.sums, &zeros)?;
+            ctx.write(&self.flags, &vec![0u32; heads])?;
+        }
+        self.tell(ctx)?;
+        Ok(update)
+    }
+
+    fn tell(&mut self, ctx: &Context) -> Result<()> {
+        let budget = self.budget.unwrap_or(Amount::Count(0));
+        let of = |rows| u32::try_from(budget.of(rows)).unwrap_or(u32::MAX);
+        let budgets: Vec<u32> = self.map.heads().iter().map(|head| of(head.rows)).collect();
+        self.map.set_budgets(&budgets)?;
+        ctx.write(&self.words, self.map.words())
+    }
+
+    /// Records what an update asks for.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for a row map that is not the one bound or not of the layout as it is;
+    /// [`Error::DeviceLost`].
+    pub fn record(
+        &self,
+        pass: &mut wgpu::ComputePass<'_>,
+        update: Update,
+        map: &DeviceRowMap,
+        layout: &Layout,
+    ) -> Result<()> {
+        let bound = match update {
+            Update::None => return Ok(()),
+            Update::Build => &self.build,
+            Update::Grow => &self.grow,
+        };
+        if *map.words() != self.row_map {
+            return Err(Error::shape("row map", "the one that was bound", "another"));
+        }
+        map.map().check(layout)?;
+        bound.record(pass)
+    }
+
+    /// Whether every row that the index covers is seen by all of `q_len` new tokens of a layout, and none has
+    /// been moved.
+    pub(super) fn check(&self, layout: &Layout, q_len: usize) -> Result<()> {
+        let covered = self.map.heads().iter().any(|head| head.rows > 0);
+        if covered && layout.generation() != self.generation {
+            let (then, now) = (self.generation, layout.generation());
+            return Err(Error::shape("generation of a layout that an index is of", then, now));
+        }
+        for (head, columns) in self.map.heads().iter().enumerate() {
+            let new = u32::try_from(q_len.saturating_sub(1)).unwrap_or(u32::MAX);
+            let seen = layout.len(head).saturating_sub(new);
+            if columns.rows > seen {
+                let what = format!("rows of head {head} that an index covers");
+                return Err(Error::range(what, format!("0..={seen}"), columns.rows));
+            }
+        }
+        Ok(())
+    }
+
+    /// How large the tensors are.
+    pub fn shape(&self) -> &IndexShape {
+        self.map.shape()
+    }
+
+    /// Which rows are covered.
+    pub fn map(&self) -> &IndexMap {
+        &self.map
+    }
+
+    /// The map's words on the device.
+    pub fn words(&self) -> &View {
+        &self.words
+    }
+
+    /// Keys by columns.
+    pub fn columns(&self) -> &View {
+        &self.columns
+    }
+
+    /// Sums over the rows covered.
+    pub fn sums(&self) -> &View {
+        &self.sums
+    }
+
+    /// Which heads cannot be searched.
+    pub fn flags(&self) -> &View {
+        &self.flags
+    }
+
+    /// Sorted columns and their rows, where there are any.
+    pub fn sorted(&self) -> Option<&[View; 2]> {
+        self.sorted.as_ref()
+    }
+
+    /// Bytes on the device, those of scratch memory included.
+    pub fn memory_bytes(&self) -> u64 {
+        let own = [&self.words, &self.columns, &self.sums, &self.flags];
+        let sorted = self.sorted.iter().flatten().chain(&self.scratch);
+        own.into_iter().chain(sorted).map(View::bytes).sum()
+    }
+}
