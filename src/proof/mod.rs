@@ -7,6 +7,7 @@
 mod add;
 mod append_kv;
 mod bitplane;
+mod build_index;
 mod check;
 mod compensate;
 mod decode_merge;
@@ -167,6 +168,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(row_sums::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(sort_columns::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(merge_columns::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(build_index::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

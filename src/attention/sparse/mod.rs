@@ -41,6 +41,7 @@
 //! includes it. Without ([`Tail::None`]) outputs and `lse` are those of the attended rows alone, and merge
 //! with attention to others as [parts](super::decode_merge) do.
 
+mod build;
 pub mod greedy;
 mod index;
 mod lists;
@@ -48,6 +49,7 @@ mod operands;
 mod sorted;
 mod source;
 
+pub use build::{BuildIndex, IndexParts};
 pub use index::{HeadColumns, IndexMap, IndexShape};
 pub use lists::{Lists, Share};
 pub(in crate::attention) use sorted::INDEX_MAP_READ;
