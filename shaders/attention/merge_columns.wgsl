@@ -9,10 +9,14 @@ struct Params {
     dim: u32,
     // Tiles of a column that there are workgroups for: each goes on to the next as many further.
     tiles: u32,
-    // Elements of a run, from the first new row on, a multiple of 512; 0 for two runs, that of the rows before
-    // and that of the new ones.
+    // Elements of a run, from the first new row on, a multiple of 512; or JOINED or ALL.
     width: u32,
 }
+
+// Two runs, that of the rows before and that of the new ones.
+const JOINED: u32 = 0u;
+// One run of all rows.
+const ALL: u32 = 0xffffffffu;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(SORTED_IN) var<storage, read> sorted_in: array<u32>;
@@ -42,8 +46,11 @@ fn key_at(element: u32) -> u32 {
 
 // The runs that row `at` is of; they end before `end`.
 fn pair_of(at: u32, first: u32, end: u32) -> Pair {
-    if params.width == 0u {
+    if params.width == JOINED {
         return Pair(0u, first, end - first);
+    }
+    if params.width == ALL {
+        return Pair(0u, end, 0u);
     }
     let begin = first + (at - first) / (2u * params.width) * (2u * params.width);
     let a = min(params.width, end - begin);
@@ -101,7 +108,8 @@ fn merge_columns(
     }
     let place = columns_of(column / params.dim);
     let base = place.first + column % params.dim * place.stride;
-    let first = select(place.from_row, 0u, params.width == 0u);
+    let whole = params.width == JOINED || params.width == ALL;
+    let first = select(place.from_row, 0u, whole);
     for (var tile = first + number % params.tiles * TILE; tile < place.rows;
         tile += params.tiles * TILE) {
         let pair = pair_of(tile, place.from_row, place.rows);

@@ -44,6 +44,7 @@ pub(super) fn cases() -> Vec<MergeCase> {
     for numbers in [Numbers::Ties, Numbers::Falling, Numbers::Equal] {
         all.push(of(Runs::Joined, Columns { numbers, to: SortedPair::Index, dim: 2, ..joined }));
     }
+    all.push(of(Runs::All, joined));
     // Rows as u32; more than 128 times 128 elements of a run.
     let large = Columns { from: &[40_000], rows: &[70_001], dim: 2, ..default };
     all.push(of(Runs::Joined, large));
@@ -59,7 +60,7 @@ impl MergeCase {
             (Runs::Wide(width), false) => Columns::runs(place, width),
             (Runs::Wide(width), true) => Columns::runs(place, 2 * width),
             (Runs::Joined, false) => vec![0..place.from, place.from..place.rows],
-            (Runs::Joined, true) => std::iter::once(0..place.rows).collect(),
+            (Runs::Joined, true) | (Runs::All, _) => std::iter::once(0..place.rows).collect(),
         }
     }
 }
@@ -88,9 +89,9 @@ impl Case for MergeCase {
         let before = Columns::bytes(&map, found.clone(), false);
         reference(&columns, &map, |place| self.of(place, false), &mut given);
         reference(&columns, &map, |place| self.of(place, true), &mut found);
-        // Of two runs joined, all rows are written, new ones or not.
+        // Of all rows, those are written that were there before too.
         let mut written = map.clone();
-        if self.runs == Runs::Joined {
+        if !matches!(self.runs, Runs::Wide(_)) {
             written.clear();
             written.extend(self.columns.rows)?;
         }

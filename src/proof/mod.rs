@@ -9,6 +9,7 @@ mod append_kv;
 mod attend_rows;
 mod attend_scored;
 mod bitplane;
+mod build_index;
 mod check;
 mod compensate;
 mod component_scores;
@@ -177,6 +178,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(row_sums::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(sort_columns::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(merge_columns::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(build_index::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

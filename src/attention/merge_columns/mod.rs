@@ -4,7 +4,7 @@
 //! runs; `from` has to be even. Runs of [`Runs::Wide`] are of so many rows, from `from` on, and the first is
 //! merged with the second, the third with the fourth: half as many come out, of twice as many rows, as
 //! [`sort_columns`](super::sort_columns) would have sorted them. One that is left over is copied. [`Runs::Joined`]
-//! are two: that of rows `0 .. from` and that of rows `from .. rows`.
+//! are two: that of rows `0 .. from` and that of rows `from .. rows`. [`Runs::All`] is one, which is copied.
 //!
 //! | binding | tensor | contents |
 //! |---|---|---|
@@ -72,6 +72,8 @@ pub enum Runs {
     Wide(u32),
     /// The rows before and the new ones.
     Joined,
+    /// One run of all rows: it is copied.
+    All,
 }
 
 /// Merged runs, described.
@@ -106,6 +108,7 @@ impl Spec for MergeColumns {
             }
             Runs::Wide(width) => *width,
             Runs::Joined => 0,
+            Runs::All => u32::MAX,
         };
         let bindings = bindings(*to);
         let operands = index.sorted_operands(bindings, caps)?;

@@ -41,6 +41,7 @@
 //! includes it. Without ([`Tail::None`]) outputs and `lse` are those of the attended rows alone, and merge
 //! with attention to others as [parts](super::decode_merge) do.
 
+mod build;
 pub mod greedy;
 mod index;
 mod lists;
@@ -50,6 +51,7 @@ mod sorted_pair;
 mod source;
 mod step;
 
+pub use build::{BuildIndex, IndexParts};
 pub use index::{HeadColumns, IndexMap, IndexShape};
 pub use lists::{Lists, Share};
 pub use mode::{Amount, Mode, Selection};
