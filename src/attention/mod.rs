@@ -122,6 +122,7 @@ pub mod select_pairs;
 mod shape;
 pub mod sparse;
 mod tiles;
+pub mod top_rows;
 
 pub use append_kv::AppendKv;
 pub use cache::{HeadData, KvCache, KvTensor};
@@ -148,6 +149,7 @@ pub use score_max::{MaxAttention, ScoreMax, ScorePlace};
 pub use select_pairs::SelectPairs;
 pub use shape::{CacheShape, HEAD_DIMS, PIECE};
 pub use tiles::{ROW_MAP, RowMap, RowMapShape};
+pub use top_rows::TopRows;
 
 /// What `m` of a state and `lse` of a row are where there is no key: no infinity, which WGSL lets
 /// compilers assume not to be.

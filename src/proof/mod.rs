@@ -37,6 +37,7 @@ mod select_pairs;
 mod stream;
 mod sum_slices;
 mod tiles;
+mod top_rows;
 mod vector;
 
 pub use check::{Expected, Measure, Mismatch};
@@ -158,6 +159,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(select_pairs::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(list_pairs::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(component_scores::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(top_rows::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

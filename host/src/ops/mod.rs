@@ -39,6 +39,7 @@ pub mod select_pairs;
 pub mod stream_copy;
 pub mod stream_read;
 pub mod sum_slices;
+pub mod top_rows;
 mod vector_weights;
 
 pub use bitplane_weights::BitplaneWeights;
