@@ -131,6 +131,7 @@ mod shape;
 pub mod sort_columns;
 pub mod sparse;
 mod tiles;
+pub mod top_rows;
 
 pub use append_kv::AppendKv;
 pub use attend_rows::{AttendRows, Attending, Listed};
@@ -166,6 +167,7 @@ pub use select_pairs::SelectPairs;
 pub use shape::{CacheShape, HEAD_DIMS, PIECE};
 pub use sort_columns::SortColumns;
 pub use tiles::{ROW_MAP, RowMap, RowMapShape};
+pub use top_rows::TopRows;
 
 /// What `m` of a state and `lse` of a row are where there is no key: no infinity, which WGSL lets
 /// compilers assume not to be.

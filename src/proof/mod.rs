@@ -48,6 +48,7 @@ mod sort_columns;
 mod stream;
 mod sum_slices;
 mod tiles;
+mod top_rows;
 mod vector;
 
 pub use check::{Expected, Measure, Mismatch};
@@ -179,6 +180,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(sort_columns::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(merge_columns::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(build_index::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(top_rows::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

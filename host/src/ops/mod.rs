@@ -50,6 +50,7 @@ pub mod sort_columns;
 pub mod stream_copy;
 pub mod stream_read;
 pub mod sum_slices;
+pub mod top_rows;
 mod vector_weights;
 
 pub use bitplane_weights::BitplaneWeights;

@@ -22,6 +22,20 @@ fn index_of(lane: Lane) -> u32 {
     return lane.index;
 }
 
+// What lanes know of together: each of itself.
+fn lowest_of(value: u32) -> u32 {
+    return value;
+}
+
+fn highest_of(value: u32) -> u32 {
+    return value;
+}
+
+// Whether a lane tells others of it.
+fn tells(lane: Lane) -> bool {
+    return true;
+}
+
 // To be called by all lanes, with a barrier between two calls.
 fn scan(value: u32, lane: Lane) -> Scan {
     scanned[lane.index] = value;

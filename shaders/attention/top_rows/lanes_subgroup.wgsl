@@ -20,6 +20,20 @@ fn index_of(lane: Lane) -> u32 {
     return lane.subgroup * lane.size + lane.place;
 }
 
+// What lanes know of together: all of a subgroup.
+fn lowest_of(value: u32) -> u32 {
+    return subgroupMin(value);
+}
+
+fn highest_of(value: u32) -> u32 {
+    return subgroupMax(value);
+}
+
+// Whether a lane tells others of it.
+fn tells(lane: Lane) -> bool {
+    return lane.place == 0u;
+}
+
 // To be called by all lanes, with a barrier between two calls.
 fn scan(value: u32, lane: Lane) -> Scan {
     let before = subgroupExclusiveAdd(value);

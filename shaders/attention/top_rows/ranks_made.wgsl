@@ -8,12 +8,12 @@
 
 fn ranks_at(list: u32, quad: u32) -> vec4<f32> {
     var best = vec4<f32>(NO_KEY);
-    var total = vec4<f32>(0.0);
+    var nan = vec4<f32>(0.0);
     for (var i = 0u; i < QUERIES; i += 1u) {
         let query = list * QUERIES + i;
         let own = scores[query * (params.stride / 4u) + quad];
         best = max(best, own - vec4<f32>(number_of(tops[query])));
-        total += own;
+        nan = select(nan, own, is_nan(own));
     }
-    return select(best, total, is_nan(total));
+    return select(best, nan, is_nan(nan));
 }

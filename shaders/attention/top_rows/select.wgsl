@@ -84,7 +84,8 @@ fn find(wanted: u32, lane: Lane) -> vec4<u32> {
 }
 
 // Bins between the finite extremes of a quad of each lane, evenly spread.
-fn make_bins(span: Span, index: u32) -> Bins {
+fn make_bins(span: Span, lane: Lane) -> Bins {
+    let index = index_of(lane);
     if index == 0u {
         atomicStore(&lowest, 0xffffffffu);
         atomicStore(&highest, 0u);
@@ -93,16 +94,18 @@ fn make_bins(span: Span, index: u32) -> Bins {
     clear_bins(index);
     let first = span.first / 4u;
     let step = max((last_quad(span) + 1u - first) / LANES, 1u);
-    let quad = first + index * step;
-    if quad <= last_quad(span) {
-        let ranks = ranks_at(span.list, quad);
-        let keys = keys_of(ranks);
-        let finite = (bitcast<vec4<u32>>(ranks) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
-        let there = within(span, quad) & finite;
-        let low = select(vec4<u32>(0xffffffffu), keys, there);
-        let high = select(vec4<u32>(0u), keys, there);
-        atomicMin(&lowest, min(min(low.x, low.y), min(low.z, low.w)));
-        atomicMax(&highest, max(max(high.x, high.y), max(high.z, high.w)));
+    let quad = min(first + index * step, last_quad(span));
+    let ranks = ranks_at(span.list, quad);
+    let keys = keys_of(ranks);
+    let finite = (bitcast<vec4<u32>>(ranks) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
+    let there = within(span, quad) & finite;
+    let lows = select(vec4<u32>(0xffffffffu), keys, there);
+    let highs = select(vec4<u32>(0u), keys, there);
+    let least = lowest_of(min(min(lows.x, lows.y), min(lows.z, lows.w)));
+    let most = highest_of(max(max(highs.x, highs.y), max(highs.z, highs.w)));
+    if tells(lane) {
+        atomicMin(&lowest, least);
+        atomicMax(&highest, most);
     }
     workgroupBarrier();
     let none = atomicLoad(&highest) == 0u;
@@ -146,7 +149,7 @@ fn count_digits(span: Span, bins: Bins, bin: u32, digit: Digit, index: u32) {
 // The last of `wanted` rows of a span, of at least one and fewer than it has. To be called by all lanes.
 fn cut_of(span: Span, wanted: u32, lane: Lane) -> Cut {
     let index = index_of(lane);
-    let bins = make_bins(span, index);
+    let bins = make_bins(span, lane);
     let start = span.first / 4u;
     let last = last_quad(span);
     for (var tile = start; tile <= last; tile += AHEAD * LANES) {

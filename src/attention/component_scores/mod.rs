@@ -29,7 +29,7 @@
 //! # Parts
 //! Each workgroup's largest score, and the sum of `2^(score - largest)`, of each query row: -1e30 and 0 of a
 //! workgroup without rows. A row's last entry is the same sum as `e_g` over the components that are *not*
-//! read, and 0: with all of them, `top_rows` knows what the rows that it does not list
+//! read, and 0: with all of them, [`top_rows`](super::top_rows) knows what the rows that it does not list
 //! would weigh.
 //!
 //! # Geometry

@@ -1,0 +1,415 @@
+//! `top_rows`: lists of the rows with the highest ranks.
+//!
+//! For every list, of the rows `sinks .. n` of its head, `n` those that are ranked, the `k` with the highest
+//! ranks: NaN above all, -0 as 0, of equal ones those with lower numbers. What a list has besides, and in
+//! which order, is told [there](super::sparse#lists). Where no more than `k` rows are ranked, and of heads
+//! that are flagged, all are listed and no rank is read. Found rows for which a list has no room are not found:
+//! it has the best of those it has room for, of a flagged head the first. Nothing is written beyond a list.
+//!
+//! | binding | tensor | contents |
+//! |---|---|---|
+//! | 0 | params | 16 words, see `shaders/attention/top_rows/params.wgsl` |
+//! | 6 | schedule | u32: [`RowMap`](super::RowMap), without starts |
+//! | 10 | index_map | `[H][8]`, u32: [`IndexMap`](super::sparse::IndexMap), `budget` is `k`; of [`Ranked::Index`] |
+//! | 15 | flags | `[H]`, u32; of [`Ranked::Index`] |
+//! | 19 | lists | `[L][capacity]`, u32 |
+//! | 20 | counts | `[L][4]`, u32: rows listed; those among them that always are; 1 of a flagged head; rows left out for want of room |
+//! | 21 | scores | f32, `[T H G][stride]`; of an index with several query rows a list then ranks `[L][stride]` |
+//! | 22 | tops | `[T H G]`, u32; of [`Ranked::Seen`] with several query rows a list |
+//! | 24 | parts | f32, `[T H G][parts + 1][2]`: of [`component_scores`](super::component_scores); for [`Tail::Mean`] |
+//! | 25 | rest | `[T H G]`, f32; for [`Tail::Mean`] |
+//! | 27 | picked | `[L][Q][capacity]`, f32, the scores of listed rows; of [`Ranked::Seen`] |
+//!
+//! Ranks of an index are [those of `component_scores`](super::component_scores#ranks). [`Ranked::Seen`] ranks
+//! all rows that a token sees by exact logits, those of `score_rows`: of several query
+//! rows by the largest logit, each less its query row's largest; sinks are listed then only if they are found.
+//!
+//! `rest` is the base-2 logarithm of what is left of the sum of `2^score` over all ranked rows without those
+//! that are listed, plus what the components that were not read come to: the estimated weight of the rows that
+//! are not listed. -1e30 where none are left, where rounding leaves nothing, and of flagged heads.
+//!
+//! # Selection
+//! A workgroup makes a list. A radix selection by digits of 11 bits would count nearly all keys in few bins,
+//! since ranks are logarithms of one magnitude, and lanes would wait for each other. So ranks are first
+//! counted in 2048 bins of equal width between the extremes of a sample of 4 rows a lane; outside of them the
+//! first and the last bin go on. A bin's number does not fall as a rank rises, rounded or not, so the bin in
+//! which the `k`-th rank lies is found exactly, whatever the sample was. Its keys are gathered in workgroup
+//! memory and compared with each other; where they are more than 512 (equal ranks, outliers), digits of 11, 11
+//! and 10 bits of them are counted instead. Ranks are read three times (six then), 16 bytes a lane and four
+//! loads under way: counting, gathering, listing; after the first time from caches.
+//!
+//! | variant | needs |
+//! |---|---|
+//! | `baseline` | nothing |
+//! | `subgroup` | subgroups of 4 to 128 lanes |
+//!
+//! Knobs: `reduce`, [`Reduce::Workgroup`] is `baseline` and the others `subgroup`, the default where the
+//! device has it; `workgroup`, 256, 512 or 1024 lanes, by default the most that the device allows. [`Traffic`]
+//! is the ranks read once, and what is listed; `rows` and `listed` say how many they are.
+//!
+//! Source: exact top-k by radix selection; the bins are this project's.
+
+mod reference;
+mod shader;
+#[cfg(test)]
+mod tests;
+
+pub use reference::{Found, Ranking, reference, rest};
+
+use super::places::{largest, whole};
+use super::sparse::{
+    COUNTS, FLAGS, INDEX_MAP, IndexShape, LISTS, Lists, PARTS, PICKED, REST, SCORES, TOPS, Tail,
+};
+use super::{ComponentScores, ROW_MAP, RowMapShape};
+use crate::launch::{
+    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Reduce, Spec, Traffic, linear_grid,
+};
+use crate::{Error, Result};
+
+/// The kernel's name.
+pub const NAME: &str = "top_rows";
+
+const PARAMS: Binding = Binding::new(0, "params", Access::Uniform);
+const SCHEDULE: Binding = Binding::new(ROW_MAP, "schedule", Access::Read);
+const MAP: Binding = Binding::new(INDEX_MAP, "index_map", Access::Read);
+const FLAGGED: Binding = Binding::new(FLAGS, "flags", Access::Read);
+const ROWS: Binding = Binding::new(LISTS, "lists", Access::ReadWrite);
+const NUMBERS: Binding = Binding::new(COUNTS, "counts", Access::ReadWrite);
+const GIVEN: Binding = Binding::new(SCORES, "scores", Access::Read);
+const LARGEST: Binding = Binding::new(TOPS, "tops", Access::Read);
+
+static OF_INDEX: [Binding; 9] = [
+    PARAMS,
+    SCHEDULE,
+    MAP,
+    FLAGGED,
+    ROWS,
+    NUMBERS,
+    GIVEN,
+    Binding::new(PARTS, "parts", Access::Read),
+    Binding::new(REST, "rest", Access::ReadWrite),
+];
+const COPIED: Binding = Binding::new(PICKED, "picked", Access::ReadWrite);
+static OF_ONE: [Binding; 6] = [PARAMS, SCHEDULE, ROWS, NUMBERS, GIVEN, COPIED];
+static OF_SEVERAL: [Binding; 7] = [PARAMS, SCHEDULE, ROWS, NUMBERS, GIVEN, LARGEST, COPIED];
+
+/// Mirrors `Params` of the shader.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct Params {
+    heads: u32,
+    group: u32,
+    tokens: u32,
+    causal: u32,
+    lists: u32,
+    capacity: u32,
+    sinks: u32,
+    budget: u32,
+    stride: u32,
+    ranks: u32,
+    parts: u32,
+    page_rows: u32,
+    pages: u32,
+    unused: [u32; 3],
+}
+
+/// Which rows have ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ranked {
+    /// Those of an index, whose map says how many are looked for.
+    Index {
+        /// What it has room for: scores of a query row are `most`.
+        shape: IndexShape,
+        /// Whether the weight of the rows that are not listed is asked for.
+        tail: Tail,
+        /// Partial sums of a query row: [`ComponentScores::groups`].
+        parts: u32,
+    },
+    /// All that a token sees; sinks have no meaning.
+    Seen {
+        /// Scores of a query row, a multiple of 4; no head has more rows.
+        stride: u32,
+        /// How many are looked for.
+        k: u32,
+    },
+}
+
+/// Lists of the best rows, described.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TopRows {
+    /// Who asks.
+    pub lists: Lists,
+    /// How long the row map is.
+    pub map: RowMapShape,
+    /// Which rows have ranks.
+    pub ranked: Ranked,
+    /// Rows of all heads that have ranks: for [`Traffic`] only.
+    pub rows: u64,
+    /// Rows of all lists: for [`Traffic`] only.
+    pub listed: u64,
+}
+
+/// How lanes work together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form {
+    lanes: u32,
+    /// Subgroups that a workgroup has at most; 0 where lanes use workgroup memory alone.
+    subgroups: u32,
+}
+
+impl TopRows {
+    /// The rows that these scores rank, of as many as a list has room for.
+    pub fn of_components(scores: &ComponentScores, map: RowMapShape) -> Self {
+        let (shape, tail, parts) = (scores.index, scores.tail, scores.groups());
+        let (lists, ranked) = (scores.lists, Ranked::Index { shape, tail, parts });
+        let listed = u64::from(lists.count()) * u64::from(lists.capacity);
+        Self { lists, map, ranked, rows: scores.rows, listed }
+    }
+
+    /// Scores of a query row.
+    pub fn stride(&self) -> u32 {
+        match self.ranked {
+            Ranked::Index { shape, .. } => shape.most,
+            Ranked::Seen { stride, .. } => stride,
+        }
+    }
+
+    /// Whether ranks are behind the scores of an index.
+    fn behind(&self) -> bool {
+        matches!(self.ranked, Ranked::Index { .. }) && self.lists.queries() > 1
+    }
+
+    fn tail(&self) -> Tail {
+        match self.ranked {
+            Ranked::Index { tail, .. } => tail,
+            Ranked::Seen { .. } => Tail::None,
+        }
+    }
+
+    /// Elements of `scores`, ranks included.
+    pub fn scores_len(&self) -> u64 {
+        let ranks = if self.behind() { self.lists.count() } else { 0 };
+        (u64::from(self.lists.query_rows()) + u64::from(ranks)) * u64::from(self.stride())
+    }
+
+    /// Words of `lists`.
+    pub fn lists_len(&self) -> u64 {
+        u64::from(self.lists.count()) * u64::from(self.lists.capacity)
+    }
+
+    /// Words of `counts`.
+    pub fn counts_len(&self) -> u64 {
+        4 * u64::from(self.lists.count())
+    }
+
+    /// Elements of `parts`, of two f32 each; 0 without [`Tail::Mean`].
+    pub fn parts_len(&self) -> u64 {
+        match self.ranked {
+            Ranked::Index { tail: Tail::Mean, parts, .. } => {
+                2 * u64::from(self.lists.query_rows()) * (u64::from(parts) + 1)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Elements of `picked`; 0 of an index.
+    pub fn picked_len(&self) -> u64 {
+        match self.ranked {
+            Ranked::Index { .. } => 0,
+            Ranked::Seen { .. } => self.lists_len() * u64::from(self.lists.queries()),
+        }
+    }
+
+    /// Words of `tops`; 0 where they are not read.
+    pub fn tops_len(&self) -> u64 {
+        match self.ranked {
+            Ranked::Seen { .. } if self.lists.queries() > 1 => self.lists.query_rows().into(),
+            _ => 0,
+        }
+    }
+
+    fn bindings(&self) -> &'static [Binding] {
+        match self.ranked {
+            Ranked::Index { tail: Tail::Mean, .. } => &OF_INDEX,
+            Ranked::Index { tail: Tail::None, .. } => &OF_INDEX[..7],
+            Ranked::Seen { .. } if self.lists.queries() > 1 => &OF_SEVERAL,
+            Ranked::Seen { .. } => &OF_ONE,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.lists.check()?;
+        let heads = self.lists.heads;
+        if self.map.heads != heads {
+            return Err(Error::shape("KV heads of the row map", heads, self.map.heads));
+        }
+        if self.map.starts != 0 {
+            let what = format!("new tokens with starts of a window, of {NAME},");
+            return Err(Error::range(what, "0..=0", self.map.starts));
+        }
+        match self.ranked {
+            Ranked::Index { shape, .. } if shape.heads != heads => {
+                return Err(Error::shape("KV heads of lists of an index", shape.heads, heads));
+            }
+            Ranked::Seen { stride, .. } if stride == 0 || !stride.is_multiple_of(4) => {
+                let what = format!("scores of a query row of {NAME}");
+                return Err(Error::range(what, "multiples of 4", stride));
+            }
+            _ => {}
+        }
+        for (what, words) in [("scores", self.scores_len()), ("picked scores", self.picked_len())] {
+            if u32::try_from(words).is_err() {
+                let limit = format!("0..={}", u32::MAX);
+                return Err(Error::range(format!("{what} of {NAME}"), limit, words));
+            }
+        }
+        Ok(())
+    }
+
+    fn operands(&self, caps: &Caps) -> Result<Vec<Operand>> {
+        let of = |what: &str| format!("{what} of {NAME}");
+        let mut all = vec![
+            whole(ROW_MAP, "row map", self.map.words(), caps)?,
+            whole(LISTS, &of("lists"), self.lists_len(), caps)?,
+            whole(COUNTS, &of("counts"), self.counts_len(), caps)?,
+            whole(SCORES, &of("scores"), self.scores_len(), caps)?,
+        ];
+        if let Ranked::Index { shape, .. } = self.ranked {
+            all.push(shape.operand(INDEX_MAP, caps)?);
+            all.push(shape.operand(FLAGS, caps)?);
+        }
+        if self.tail() == Tail::Mean {
+            all.push(whole(PARTS, &of("parts"), self.parts_len(), caps)?);
+            all.push(whole(REST, &of("rest"), self.lists.query_rows().into(), caps)?);
+        }
+        if self.picked_len() > 0 {
+            all.push(whole(PICKED, &of("picked scores"), self.picked_len(), caps)?);
+        }
+        if self.tops_len() > 0 {
+            all.push(whole(TOPS, &of("largest scores"), self.tops_len(), caps)?);
+        }
+        Ok(all)
+    }
+
+    fn form(&self, caps: &Caps, knobs: &Knobs) -> Result<Form> {
+        let able = caps.subgroups && caps.subgroup_min >= 4 && caps.subgroup_max <= 128;
+        let by_subgroups = match knobs.reduce {
+            Some(Reduce::Workgroup) => false,
+            None => able,
+            Some(_) if able => true,
+            Some(_) => {
+                let (min, max) = (caps.subgroup_min, caps.subgroup_max);
+                let why = format!(
+                    "it needs subgroups of 4 to 128 lanes; the device's are {min} to {max}"
+                );
+                return Err(Error::unsupported(format!("{NAME} by subgroups"), why));
+            }
+        };
+        let form = |lanes: u32| Form {
+            lanes,
+            subgroups: if by_subgroups { lanes / caps.subgroup_min } else { 0 },
+        };
+        match knobs.workgroup {
+            Some(lanes @ (256 | 512 | 1024)) => Ok(form(lanes)),
+            Some(other) => {
+                Err(Error::range(format!("lanes of {NAME}"), "256, 512 and 1024", other))
+            }
+            None => {
+                let fits = |form: &Form| {
+                    form.lanes <= caps.max_invocations
+                        && self.workgroup_bytes(*form) <= caps.max_workgroup_bytes
+                };
+                let wide = [1024, 512].map(form).into_iter().find(fits);
+                Ok(wide.unwrap_or(form(256)))
+            }
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        let Self { lists, rows, listed, .. } = self;
+        let of_head = u64::from(lists.count() / lists.heads);
+        let each = match self.ranked {
+            Ranked::Index { .. } => 1,
+            Ranked::Seen { .. } => u64::from(lists.queries()),
+        };
+        let queries = u64::from(lists.queries());
+        let (read, written) = match (self.tail(), self.picked_len()) {
+            (Tail::Mean, _) => (queries, 1),
+            (Tail::None, 0) => (0, 1),
+            (Tail::None, _) => (queries, 1 + queries),
+        };
+        Traffic {
+            read_bytes: 4 * (rows * of_head * each + listed * read + self.parts_len()),
+            write_bytes: 4 * (listed * written + self.counts_len()),
+            flops: 0,
+        }
+    }
+
+    fn params(&self) -> Result<Params> {
+        let Self { lists, map, .. } = self;
+        let [_, pages] = map.places()?;
+        let (sinks, budget, parts) = match self.ranked {
+            Ranked::Index { parts, .. } => (lists.sinks, 0, parts),
+            Ranked::Seen { k, .. } => (0, k, 0),
+        };
+        let ranks = if self.behind() { lists.query_rows() * (self.stride() / 4) } else { 0 };
+        Ok(Params {
+            heads: lists.heads,
+            group: lists.group,
+            tokens: lists.tokens,
+            causal: lists.causal.into(),
+            lists: lists.count(),
+            capacity: lists.capacity,
+            sinks,
+            budget,
+            stride: self.stride(),
+            ranks,
+            parts,
+            page_rows: map.page_rows,
+            pages,
+            unused: [0; 3],
+        })
+    }
+}
+
+impl Spec for TopRows {
+    fn kernel(&self) -> &'static str {
+        NAME
+    }
+
+    /// # Errors
+    /// As [`Lists::check`]; [`Error::Shape`] for a row map or an index of other heads; [`Error::Range`] for a
+    /// map with starts of a window, a `stride` that is no multiple of 4, other lanes than there are forms for,
+    /// and more scores than u32 counts; [`Error::BindingTooLarge`] naming the tensor.
+    fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
+        self.check()?;
+        let (operands, bindings) = (self.operands(caps)?, self.bindings());
+        let form = self.form(caps, knobs)?;
+        let needs = Needs {
+            subgroups: form.subgroups > 0,
+            workgroup_bytes: self.workgroup_bytes(form),
+            invocations: form.lanes,
+            storage_buffers: bindings.len() as u32 - 1,
+            binding_bytes: largest(&operands),
+            ..Needs::default()
+        };
+        needs.check(NAME, caps)?;
+        Ok(vec![Launch {
+            kernel: NAME,
+            variant: if form.subgroups > 0 { "subgroup" } else { "baseline" },
+            shader: self.shader(form),
+            bindings,
+            operands,
+            params: bytemuck::bytes_of(&self.params()?).to_vec(),
+            grid: linear_grid(NAME, self.lists.count().into(), caps.max_groups)?,
+            scratch: Vec::new(),
+            needs,
+            traffic: self.traffic(),
+        }])
+    }
+
+    fn candidates(&self, _caps: &Caps) -> Vec<Knobs> {
+        let lanes = [None, Some(256), Some(512), Some(1024)];
+        lanes.map(|workgroup| Knobs { workgroup, ..Knobs::DEFAULT }).to_vec()
+    }
+}

@@ -1,0 +1,87 @@
+use super::*;
+use crate::attention::sparse::{IndexMap, Share};
+
+const LISTS: Lists = Lists {
+    tokens: 2,
+    heads: 1,
+    group: 2,
+    share: Share::Group,
+    capacity: 8,
+    sinks: 1,
+    causal: true,
+};
+
+fn of_index() -> TopRows {
+    let shape = *IndexMap::new(64, &[1000]).unwrap().shape();
+    let ranked = Ranked::Index { shape, tail: Tail::Mean, parts: 3 };
+    let map = RowMapShape { heads: 1, starts: 0, page_rows: 0, entries: 0 };
+    TopRows { lists: LISTS, map, ranked, rows: 900, listed: 16 }
+}
+
+#[test]
+fn the_reference_lists_sinks_then_new_rows_then_the_best() {
+    let ranks = [9.0, 1.0, f32::NAN, 1.0, 0.0, -0.0];
+    let ranking = Ranking { len: 8, ranks: &ranks, k: 2, flagged: false };
+    // Token 0 sees seven rows.
+    let found = reference(&LISTS, 0, &ranking);
+    assert_eq!((found.rows, found.counts), (vec![0, 6, 1, 2], [4, 2, 0, 0]));
+    let found = reference(&LISTS, 1, &Ranking { k: 4, ..ranking });
+    assert_eq!((found.rows, found.counts), (vec![0, 6, 7, 1, 2, 3, 4], [7, 3, 0, 0]));
+    let found = reference(&LISTS, 1, &Ranking { flagged: true, ..ranking });
+    assert_eq!(found.counts, [8, 3, 1, 0]);
+    let short = Lists { capacity: 4, ..LISTS };
+    let found = reference(&short, 1, &Ranking { k: 4, ..ranking });
+    assert_eq!((found.rows, found.counts), (vec![0, 6, 7, 2], [4, 3, 0, 3]));
+    assert_eq!(rest(&[1.0, 1.0, 5.0], &[2, 7], 0.5), 2.5);
+    assert_eq!(rest(&[1.0], &[0], 0.5), f64::from(crate::attention::NO_KEY));
+}
+
+#[test]
+fn lanes_are_as_many_as_the_device_allows() {
+    let wide = Caps {
+        subgroups: true,
+        subgroup_min: 32,
+        subgroup_max: 32,
+        max_invocations: 1024,
+        max_workgroup_bytes: 48 << 10,
+        ..Caps::webgpu()
+    };
+    let form = |caps: &Caps, workgroup| {
+        let launches = of_index().launches(caps, &Knobs { workgroup, ..Knobs::DEFAULT });
+        launches.map(|all| (all[0].variant(), all[0].needs().invocations))
+    };
+    assert_eq!(form(&Caps::webgpu(), None).unwrap(), ("baseline", 256));
+    assert_eq!(form(&wide, None).unwrap(), ("subgroup", 1024));
+    assert_eq!(form(&wide, Some(512)).unwrap(), ("subgroup", 512));
+    assert_eq!(form(&Caps { max_workgroup_bytes: 18 << 10, ..wide.clone() }, None).unwrap().1, 512);
+    assert!(matches!(form(&wide, Some(128)), Err(Error::Range { .. })));
+    assert!(matches!(form(&Caps::webgpu(), Some(1024)), Err(Error::Unsupported { .. })));
+    let knobs = Knobs { reduce: Some(Reduce::Subgroup), ..Knobs::DEFAULT };
+    let error = of_index().launches(&Caps::webgpu(), &knobs).unwrap_err();
+    assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
+    let good = of_index();
+    let launch = &good.launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap()[0];
+    assert_eq!((launch.grid(), launch.needs().storage_buffers), ([2, 1, 1], 8));
+    // Ranks of two lists, scores of listed rows, and parts; lists and counts.
+    assert_eq!(launch.traffic().read_bytes, 4 * (1800 + 32 + 2 * 4 * 4));
+    assert_eq!(launch.traffic().write_bytes, 4 * (16 + 8));
+    let refused =
+        |spec: TopRows| spec.launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap_err().to_string();
+    let map = RowMapShape { heads: 2, ..good.map };
+    assert!(refused(TopRows { map, ..good }).contains("row map"));
+    let map = RowMapShape { starts: 2, ..good.map };
+    assert!(refused(TopRows { map, ..good }).contains("starts of a window"));
+    let lists = Lists { capacity: 6, ..LISTS };
+    assert!(refused(TopRows { lists, ..good }).contains("capacity"));
+    let ranked = Ranked::Seen { stride: 1001, k: 5 };
+    assert!(refused(TopRows { ranked, ..good }).contains("scores of a query row"));
+    let ranked = Ranked::Seen { stride: 1 << 30, k: 5 };
+    assert!(refused(TopRows { ranked, ..good }).contains("scores of top_rows"));
+    let shape = *IndexMap::new(64, &[1000, 10]).unwrap().shape();
+    let ranked = Ranked::Index { shape, tail: Tail::None, parts: 0 };
+    assert!(refused(TopRows { ranked, ..good }).contains("KV heads"));
+}
