@@ -3,16 +3,18 @@
 use crate::kernels::{Described, boxed};
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
+use fewbytes::attention::sparse::IndexMap;
+use fewbytes::attention::sparse::greedy::Low;
 use fewbytes::attention::{
-    AppendKv, CacheShape, Decode, DecodeQueries, DecodeSplit, Denominator, GatherKv, KeySpans,
-    KvElement, Layout, ListPairs, MaxAttention, Places, Planner, Prefill, RowMap, Schedule,
-    ScoreLse, ScoreMax, ScorePlace, SelectPairs, score_merge,
+    AppendKv, CacheShape, Decode, DecodeQueries, DecodeSplit, Denominator, GatherKv, GreedyHits,
+    GreedyRuns, KeySpans, KvElement, Layout, ListPairs, MaxAttention, Places, Planner, Prefill,
+    RowMap, Schedule, ScoreLse, ScoreMax, ScorePlace, SelectPairs, score_merge,
 };
 use fewbytes::launch::{Caps, Knobs, Launch, Spec};
 use fewbytes::linear::Activation;
 use serde_json::{Value, json};
 
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 14] = [
     "append_kv",
     "gather_kv",
     "decode_split",
@@ -28,6 +30,9 @@ pub(crate) const NAMES: [&str; 12] = [
     "max_attention",
     "select_pairs",
     "list_pairs",
+    // Over an index with room for the context, searching for half of its rows.
+    "greedy_runs",
+    "greedy_hits",
 ];
 
 /// A cache, and what is asked of it.
@@ -127,6 +132,22 @@ pub(crate) fn describe(kernel: &str, f16: bool, arguments: &CacheArguments) -> R
             let spec =
                 ListPairs { n, mask_rows, first_row: 0, heads, prefix: 0, appended: 0, rows };
             return Ok(Described::plain(spec));
+        }
+        "greedy_runs" | "greedy_hits" => {
+            let index = IndexMap::new(arguments.head_dim, &vec![context; kv_heads])?;
+            let search = GreedyRuns {
+                index: *index.shape(),
+                tokens: arguments.tokens.unwrap_or(1),
+                group: u32::try_from(arguments.group)?,
+                input,
+                low: Low::Cheap,
+                budget: context / 2,
+            };
+            let layout = json!({ "index_map": index.words() });
+            return match kernel {
+                "greedy_runs" => Described::new(&layout, search),
+                _ => Described::new(&layout, GreedyHits { search }),
+            };
         }
         "append_kv" => {
             let spec = AppendKv::new(shape, Places::of(&layout), tokens);

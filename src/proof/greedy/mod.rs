@@ -220,3 +220,27 @@ impl Case for GreedyCase {
         Ok(Proof { launches: spec.launches(&caps, knobs)?, tensors, outputs })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_of_the_cases_end_in_every_way() {
+        let (mut none, mut short, mut full) = (0, 0, 0);
+        for case in run_cases() {
+            let proof = case.build(&Caps::webgpu(), &Knobs::baseline()).unwrap();
+            let found = proof.outputs.iter().find(|output| output.binding == FOUND).unwrap();
+            let Expected::Bytes(found) = &found.expected else { panic!("{found:?}") };
+            let found: Vec<u32> = bytemuck::pod_collect_to_vec(found);
+            for (row, found) in found.chunks(4).enumerate() {
+                let head = case.heads[row / case.group as usize % case.heads.len()];
+                let most = head.budget.min(head.rows * case.dim as u32);
+                none += usize::from(found[0] == 1);
+                short += usize::from(found[0] == 0 && case.low == Low::Cheap && found[1] < most);
+                full += usize::from(found[0] == 0 && case.low == Low::Cheap && found[1] == most);
+            }
+        }
+        assert!(none > 10 && short > 20 && full > 20, "{none} {short} {full}");
+    }
+}
