@@ -44,6 +44,7 @@
 pub mod greedy;
 mod index;
 mod lists;
+pub mod sorted;
 
 pub use index::{HeadColumns, IndexMap, IndexShape};
 pub use lists::{Lists, Share};
