@@ -41,13 +41,16 @@
 //! includes it. Without ([`Tail::None`]) outputs and `lse` are those of the attended rows alone, and merge
 //! with attention to others as [parts](super::decode_merge) do.
 
+pub mod attend;
 pub mod greedy;
 mod index;
 mod lists;
+mod mode;
 pub mod sorted;
 
 pub use index::{HeadColumns, IndexMap, IndexShape};
 pub use lists::{Lists, Share};
+pub use mode::{Amount, Mode, Selection};
 
 /// Whether the rows that are not attended to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
