@@ -47,6 +47,7 @@ pub mod score_max;
 pub mod select_channels;
 pub mod select_pairs;
 pub mod sort_columns;
+pub mod sparse;
 pub mod stream_copy;
 pub mod stream_read;
 pub mod sum_slices;

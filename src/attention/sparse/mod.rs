@@ -41,12 +41,14 @@
 //! includes it. Without ([`Tail::None`]) outputs and `lse` are those of the attended rows alone, and merge
 //! with attention to others as [parts](super::decode_merge) do.
 
+pub mod attend;
 mod build;
 pub mod greedy;
 mod index;
 mod lists;
 mod mode;
 mod operands;
+pub mod sorted;
 mod sorted_pair;
 mod source;
 mod step;

@@ -129,9 +129,8 @@ impl SparseAttention {
     /// As [`SparseAttention::new`].
     pub fn of(ctx: &Context, spec: SparseStep) -> Result<Self> {
         let plan = ctx.plan_with(&spec, &Knobs::DEFAULT)?;
-        let words = |bytes: u64| {
-            ctx.alloc::<u32>(usize::try_from(bytes.div_ceil(4)).unwrap_or(usize::MAX))
-        };
+        let words =
+            |bytes: u64| ctx.alloc::<u32>(usize::try_from(bytes.div_ceil(4)).unwrap_or(usize::MAX));
         let mut work = Vec::new();
         for (binding, bytes) in spec.work(ctx.caps(), &Knobs::DEFAULT)? {
             work.push((binding, words(bytes)?));

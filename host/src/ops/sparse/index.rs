@@ -97,10 +97,8 @@ impl DeviceIndex {
         let source = |at_once| IndexSource { shape, tensor_rows, map: row_map, index: of, at_once };
         let build = BuildIndex { source: source(of.most), parts, grows: false };
         let grow = BuildIndex { source: source(tail), parts, grows: true };
-        let plans = [
-            ctx.plan_with(&build, &Knobs::DEFAULT)?,
-            ctx.plan_with(&grow, &Knobs::DEFAULT)?,
-        ];
+        let plans =
+            [ctx.plan_with(&build, &Knobs::DEFAULT)?, ctx.plan_with(&grow, &Knobs::DEFAULT)?];
         let words = |count: u64| ctx.alloc::<u32>(usize::try_from(count).unwrap_or(usize::MAX));
         let bytes = plans.iter().map(crate::Plan::scratch_bytes).max().unwrap_or(0);
         let scratch = if bytes > 0 { Some(words(bytes.div_ceil(4))?) } else { None };
