@@ -23,6 +23,7 @@ mod residual;
 mod rows;
 mod section;
 mod selection;
+mod sparse;
 mod table;
 mod tune;
 mod work;
@@ -94,6 +95,9 @@ fn run(cli: &Cli, chosen: &[wgpu::Adapter], old: Option<&Report>) -> Result<Exit
     }
     if cli.selection {
         return selection::run(cli, chosen);
+    }
+    if cli.sparse {
+        return sparse::run(cli, chosen);
     }
     if cli.prefill {
         return prefill::run(cli, chosen);

@@ -91,6 +91,12 @@ pub(crate) struct Cli {
     #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published", "qdec", "svg",
         "attention", "selection"])]
     pub(crate) prefill: bool,
+    /// Measures attention to few rows of a cache, found by components, exact top-k or a greedy search, beside
+    /// attention to all of them, instead of rows: microseconds, bytes and what each launch takes. --filter
+    /// picks shapes and batches, --quick takes fewer
+    #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published", "qdec", "svg",
+        "attention", "selection", "prefill"])]
+    pub(crate) sparse: bool,
     /// Names the rows and stops
     #[arg(long)]
     pub(crate) list: bool,

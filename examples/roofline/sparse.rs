@@ -1,0 +1,341 @@
+//! How fast the newest token attends to few rows of a cache, beside attention to all of them.
+
+use crate::attention::{stream, timing};
+use crate::options::Cli;
+use crate::section;
+use crate::table::{microseconds, table};
+use anyhow::Result;
+use fewbytes::attention::sparse::{
+    Amount, BuildIndex, FLAGS, INDEX_MAP, IndexMap, IndexParts, IndexSource, Lists, Mode, ORDER,
+    SORTED, SUMS, Selection, Share, SparseStep, Tail,
+};
+use fewbytes::attention::{
+    AttendRows, CacheShape, Decode, DecodeQueries, DecodeSplit, KvElement, Layout, ROW_MAP, RowMap,
+    Schedule,
+};
+use fewbytes::linear::Activation;
+use fewbytes::{Knobs, Spec as _};
+use fewbytes_wgpu::measure::{self, Budget, Operands, Options, Order, Probe};
+use fewbytes_wgpu::ops::decode::{self, CalibrationOptions};
+use fewbytes_wgpu::{Context, View, wgpu};
+use serde::Serialize;
+use std::process::ExitCode;
+
+/// KV heads, query heads of each, head dimension: a model without sharing, Llama-3.1-8B, one of eight
+/// query heads, SmolLM2-135M.
+const SHAPES: [(usize, usize, usize); 4] = [(8, 1, 128), (8, 4, 128), (8, 8, 128), (3, 3, 64)];
+const CONTEXTS: [u32; 6] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];
+const BATCHES: [usize; 2] = [1, 16];
+/// Workgroups that attend.
+const WORKGROUPS: u32 = 264;
+/// Workgroups to try of attention to all rows.
+const TRIED: [u32; 3] = [264, 528, 1056];
+
+/// One point.
+#[derive(Serialize)]
+struct Line {
+    kv_heads: usize,
+    group: usize,
+    head_dim: usize,
+    batch: usize,
+    context: u32,
+    mode: String,
+    /// Bytes of the step by the kernels' own count, and of attention to all rows.
+    bytes: u64,
+    dense_bytes: u64,
+    ns: f64,
+    dense_ns: f64,
+    /// What each launch adds to the step.
+    launches: Vec<(String, f64)>,
+    settled: bool,
+}
+
+#[derive(Serialize)]
+struct Found {
+    device: String,
+    stream_gb_s: f64,
+    lines: Vec<Line>,
+    /// Points that one binding cannot hold.
+    too_large: Vec<String>,
+}
+
+pub(crate) fn run(cli: &Cli, chosen: &[wgpu::Adapter]) -> Result<ExitCode> {
+    section::run(cli, chosen, false, measured, text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Modes by name, for keys of `dim` numbers: a sixteenth of the rows are found where that is said.
+fn modes(dim: u32) -> Vec<(String, Mode)> {
+    let sixteenth = Amount::Fraction(1.0 / 16.0);
+    let components = |r, tail| {
+        let selection = Selection::ComponentTopR { r, k: sixteenth };
+        Mode { selection, tail }
+    };
+    vec![
+        (format!("components {}", dim / 4), components(dim / 4, Tail::Mean)),
+        (format!("components {}, no tail", dim / 4), components(dim / 4, Tail::None)),
+        (format!("components {}", dim / 8), components(dim / 8, Tail::Mean)),
+        ("top-k 1/16".to_owned(), Mode::new(Selection::TopK { k: sixteenth })),
+        ("greedy aggressive".to_owned(), Mode::aggressive()),
+        ("greedy conservative".to_owned(), Mode::conservative()),
+    ]
+}
+
+fn measured(ctx: &Context, cli: &Cli, device: String) -> Result<Found> {
+    let software = ctx.info().device_type == wgpu::DeviceType::Cpu;
+    let mut probe = Probe::new(ctx, Probe::WAKE_UP)?;
+    probe.wake(ctx)?;
+    let mut found =
+        Found { device, stream_gb_s: stream(ctx, software)?, lines: vec![], too_large: vec![] };
+    for (kv_heads, group, head_dim) in SHAPES {
+        for batch in BATCHES {
+            let name = format!("{kv_heads}x{group}x{head_dim} b{batch}");
+            let few = (cli.quick || software) && (batch > 1 || group == 8);
+            if few || !cli.filter.iter().all(|part| name.contains(part.as_str())) {
+                continue;
+            }
+            let contexts: &[u32] = if software { &[1 << 10] } else { &CONTEXTS };
+            for &context in contexts {
+                if cli.quick && !software && context != 8 << 10 && context != 64 << 10 {
+                    continue;
+                }
+                let options = timing(cli.quick);
+                let point = Point { ctx, kv_heads, group, head_dim, batch, context, options };
+                point.lines(&mut found)?;
+            }
+        }
+    }
+    anyhow::ensure!(!found.lines.is_empty(), "no shape matches the filter");
+    Ok(found)
+}
+
+struct Point<'a> {
+    ctx: &'a Context,
+    kv_heads: usize,
+    group: usize,
+    head_dim: usize,
+    batch: usize,
+    context: u32,
+    options: Options,
+}
+
+impl Point<'_> {
+    fn shape(&self) -> Result<CacheShape> {
+        // Heads of different sequences differ as heads of one do.
+        Ok(CacheShape::new(self.kv_heads * self.batch, self.head_dim, KvElement::F16)?)
+    }
+
+    fn queries(&self, shape: &CacheShape) -> DecodeQueries {
+        let f16 = Activation::F16;
+        DecodeQueries { input: f16, output: f16, ..DecodeQueries::new(shape, self.group) }
+    }
+
+    fn lines(&self, found: &mut Found) -> Result<()> {
+        let shape = self.shape()?;
+        let layout =
+            Layout::ragged(shape, &vec![self.context; shape.kv_heads()], 16, self.context)?;
+        let bytes = 4 * u64::from(layout.rows()) * shape.row_words() as u64;
+        if bytes > self.ctx.caps().bindable_bytes() {
+            let Self { kv_heads, group, head_dim, batch, context, .. } = self;
+            found.too_large.push(format!("{kv_heads}x{group}x{head_dim} b{batch} {context}"));
+            return Ok(());
+        }
+        let (dense_ns, dense_bytes) = self.dense(&layout)?;
+        let sorted = self.sorted(&layout)?;
+        for (mode, of) in modes(self.head_dim as u32) {
+            let (ns, bytes, launches, settled) = match self.step(&layout, of, &sorted) {
+                Ok(measured) => measured,
+                Err(error) => {
+                    println!("  {mode} at {}: {error:#}", self.context);
+                    continue;
+                }
+            };
+            found.lines.push(Line {
+                kv_heads: self.kv_heads,
+                group: self.group,
+                head_dim: self.head_dim,
+                batch: self.batch,
+                context: self.context,
+                mode,
+                bytes,
+                dense_bytes,
+                ns,
+                dense_ns,
+                launches,
+                settled,
+            });
+        }
+        Ok(())
+    }
+
+    /// Nanoseconds and bytes of attention to all rows, with the best of some numbers of workgroups.
+    fn dense(&self, layout: &Layout) -> Result<(f64, u64)> {
+        let options =
+            CalibrationOptions { timing: self.options.clone(), ..CalibrationOptions::default() };
+        let queries = self.queries(layout.shape());
+        let found = decode::calibrate_with(self.ctx, &queries, layout, &TRIED, &options)?;
+        let plan = options.planner.plan_layout(layout, found.workgroups)?;
+        let schedule = Schedule::new(&plan, layout, &[])?;
+        let split = DecodeSplit::new(queries, layout, &schedule)?;
+        let (timing, traffic) = decode::time(self.ctx, &Decode(split), &schedule, &options)?;
+        Ok((timing.dispatch_ns.median, traffic.bytes()))
+    }
+
+    fn index(&self, layout: &Layout, budget: Amount) -> Result<IndexMap> {
+        let heads = layout.shape().kv_heads();
+        let mut index = IndexMap::new(self.head_dim, &vec![self.context; heads])?;
+        index.extend(&vec![self.context; heads])?;
+        let budget = u32::try_from(budget.of(self.context))?;
+        index.set_budgets(&vec![budget; heads])?;
+        Ok(index)
+    }
+
+    /// Sorted columns of noise, and their rows.
+    fn sorted(&self, layout: &Layout) -> Result<[View; 2]> {
+        let ctx = self.ctx;
+        let map = RowMap::new(layout, &[])?;
+        let index = self.index(layout, Amount::Count(0))?;
+        let of = *index.shape();
+        let source = IndexSource {
+            shape: *layout.shape(),
+            tensor_rows: layout.rows(),
+            map: *map.shape(),
+            index: of,
+            at_once: of.most,
+        };
+        let parts = IndexParts { sums: false, sorted: true };
+        let build = BuildIndex { source, parts, grows: false };
+        let launches = build.launches(ctx.caps(), &Knobs::DEFAULT)?;
+        let operands = Operands::new(
+            ctx,
+            &launches,
+            Order::Chain,
+            &Budget { past_cache: 0, ..Budget::for_device(ctx.info()) },
+        )?;
+        let plan = ctx.plan_launches(launches)?;
+        let sorted = ctx.alloc::<u32>(usize::try_from(of.words())?)?;
+        let order = ctx.alloc::<u32>(usize::try_from(of.order_words())?)?;
+        let others = [
+            (ROW_MAP, ctx.upload(map.words())?),
+            (INDEX_MAP, ctx.upload(index.words())?),
+            (FLAGS, ctx.alloc::<u32>(layout.shape().kv_heads())?),
+            (SORTED, sorted.clone()),
+            (ORDER, order.clone()),
+        ];
+        let rotation = operands.rotation_with(ctx, &plan, &others)?;
+        if let Some(bound) = rotation.first() {
+            ctx.submit(|pass| bound.record(pass))?;
+        }
+        ctx.block_on(ctx.read::<u32>(&sorted.slice(0..4)?))?;
+        Ok([sorted, order])
+    }
+
+    /// Nanoseconds and bytes of a step, what each of its launches adds, and whether all times settled.
+    #[expect(clippy::type_complexity, reason = "a line's parts")]
+    fn step(
+        &self,
+        layout: &Layout,
+        mode: Mode,
+        [sorted, order]: &[View; 2],
+    ) -> Result<(f64, u64, Vec<(String, f64)>, bool)> {
+        let ctx = self.ctx;
+        let shape = *layout.shape();
+        let map = RowMap::new(layout, &[])?;
+        let share = match mode.selection {
+            Selection::TopK { .. } => Share::Query,
+            _ => Share::Group,
+        };
+        let lists = Lists {
+            tokens: 1,
+            heads: shape.kv_heads() as u32,
+            group: self.group as u32,
+            share,
+            capacity: self.context.next_multiple_of(4),
+            sinks: 4,
+            causal: true,
+        };
+        let index = self.index(layout, Amount::Count(0))?;
+        let step = SparseStep {
+            shape,
+            tensor_rows: layout.rows(),
+            queries: self.queries(&shape),
+            map: *map.shape(),
+            index: Some(*index.shape()),
+            lists,
+            mode,
+            splits: AttendRows::usual_splits(&lists, WORKGROUPS),
+            rows: self.context,
+        };
+        let index = self.index(layout, step.budget().unwrap_or(Amount::Count(0)))?;
+        let launches = step.launches(ctx.caps(), &Knobs::DEFAULT)?;
+        let operands =
+            Operands::new(ctx, &launches, Order::Chain, &Budget::for_device(ctx.info()))?;
+        let others = [
+            (ROW_MAP, ctx.upload(map.words())?),
+            (INDEX_MAP, ctx.upload(index.words())?),
+            (FLAGS, ctx.alloc::<u32>(shape.kv_heads())?),
+            (SUMS, ctx.alloc::<f32>(usize::try_from(index.shape().sums_len())?)?),
+            (SORTED, sorted.clone()),
+            (ORDER, order.clone()),
+        ];
+        let (mut before, mut settled, mut bytes) = (0.0, true, 0);
+        let mut added = Vec::new();
+        for last in 0..launches.len() {
+            let part: Vec<_> = launches[..=last].to_vec();
+            let name = part[last].kernel().to_owned();
+            let plan = ctx.plan_launches(part)?;
+            let rotation = operands.rotation_with(ctx, &plan, &others)?;
+            let timing = measure::time(ctx, &rotation, &self.options)?;
+            let ns = timing.dispatch_ns.median;
+            added.push((name, ns - before));
+            (before, settled) = (ns, settled && timing.settled);
+            bytes = plan.traffic().bytes();
+        }
+        Ok((before, bytes, added, settled))
+    }
+}
+
+fn text(found: &Found) -> String {
+    let header = [
+        "heads",
+        "batch",
+        "context",
+        "mode",
+        "of bytes",
+        "us",
+        "all rows us",
+        "times",
+        "us by launch",
+        "",
+    ];
+    let mut rows = table(&header, 4);
+    for line in &found.lines {
+        let launches: Vec<String> = line
+            .launches
+            .iter()
+            .map(|(name, ns)| format!("{name} {}", microseconds(*ns)))
+            .collect();
+        rows.add_row([
+            format!("{}x{}x{}", line.kv_heads, line.group, line.head_dim),
+            line.batch.to_string(),
+            line.context.to_string(),
+            line.mode.clone(),
+            format!("{:.2}", line.bytes as f64 / line.dense_bytes as f64),
+            microseconds(line.ns),
+            microseconds(line.dense_ns),
+            format!("{:.2}", line.dense_ns / line.ns),
+            launches.join(", "),
+            if line.settled { String::new() } else { "not settled".to_owned() },
+        ]);
+    }
+    let mut text = format!(
+        "  read stream {:.0} GB/s\n{rows}\nof bytes: by the kernels' count, of those of attention to all rows; \
+         times: as fast; us by launch: what each adds to the ones before it\n",
+        found.stream_gb_s
+    );
+    if !found.too_large.is_empty() {
+        let points = found.too_large.join(", ");
+        text += &format!("keys beyond one binding, to be split by heads: {points}\n");
+    }
+    text
+}
