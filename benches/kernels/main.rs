@@ -7,6 +7,7 @@
 //! `FEWBYTES_ADAPTER` chooses another. A software adapter gets a smaller matrix.
 
 mod attention;
+mod index;
 mod linear;
 
 use criterion::measurement::WallTime;
@@ -119,6 +120,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(100));
     targets = stream, linear::kernels, linear::residuals, linear::hessians, attention::selections,
-        attention::prefills, attention::decoding, attention::moving
+        attention::prefills, attention::decoding, attention::moving, index::indexes
 }
 criterion_main!(benches);
