@@ -8,6 +8,7 @@
 
 mod attention;
 mod greedy;
+mod index;
 mod linear;
 
 use criterion::measurement::WallTime;
@@ -120,6 +121,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(100));
     targets = stream, linear::kernels, linear::residuals, linear::hessians, attention::selections,
-        attention::prefills, attention::decoding, attention::moving, greedy::searches
+        attention::prefills, attention::decoding, attention::moving, greedy::searches, index::indexes
 }
 criterion_main!(benches);

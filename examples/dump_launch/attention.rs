@@ -40,31 +40,31 @@ pub(crate) const NAMES: [&str; 14] = [
 pub(crate) struct CacheArguments {
     /// KV heads of a cache.
     #[arg(long, default_value_t = 8)]
-    kv_heads: usize,
+    pub(crate) kv_heads: usize,
     /// Query heads that share a KV head.
     #[arg(long, default_value_t = 4)]
-    group: usize,
+    pub(crate) group: usize,
     /// Numbers of a row of a cache.
     #[arg(long, default_value_t = 128)]
-    head_dim: usize,
+    pub(crate) head_dim: usize,
     /// What rows of a cache are stored as.
     #[arg(long, value_enum, default_value = "f16")]
-    element: Element,
+    pub(crate) element: Element,
     /// Rows of every head before the new tokens; positions that select_pairs and list_pairs choose from.
     #[arg(long, default_value_t = 4096)]
-    context: u32,
+    pub(crate) context: u32,
     /// New tokens; else 1 for append_kv and the kernels of decoding, 64 for the others.
     #[arg(long)]
-    tokens: Option<u32>,
+    pub(crate) tokens: Option<u32>,
     /// Rows of a page, for a paged cache instead of a ragged one.
     #[arg(long)]
     page_rows: Option<u32>,
     /// Workgroups that decoding is planned for.
     #[arg(long, default_value_t = 264)]
     workgroups: u32,
-    /// Rows of every head that gather_kv copies and list_pairs lists.
+    /// Rows of every head that gather_kv copies, list_pairs lists and list_rows has room for.
     #[arg(long, default_value_t = 1024)]
-    kept: u32,
+    pub(crate) kept: u32,
     /// Layers whose pairs select_pairs chooses from.
     #[arg(long, default_value_t = 32)]
     layers: usize,
@@ -72,7 +72,7 @@ pub(crate) struct CacheArguments {
 
 /// [`KvElement`], as an argument.
 #[derive(Clone, Copy, ValueEnum)]
-enum Element {
+pub(crate) enum Element {
     F32,
     F16,
     Bf16,
@@ -198,7 +198,7 @@ impl CacheArguments {
     }
 
     /// As it is once the new tokens' rows have been appended.
-    fn layout(&self, shape: CacheShape, tokens: u32) -> Result<Layout> {
+    pub(crate) fn layout(&self, shape: CacheShape, tokens: u32) -> Result<Layout> {
         let kept = vec![self.context; shape.kv_heads()];
         let mut layout = match self.page_rows {
             None => Layout::ragged(shape, &kept, tokens.max(1), self.context)?,
@@ -217,7 +217,7 @@ impl CacheArguments {
 }
 
 /// What a kernel is told of where rows lie.
-fn described(layout: &Layout) -> Value {
+pub(crate) fn described(layout: &Layout) -> Value {
     let view = layout.view();
     json!({
         "rows": layout.rows(),

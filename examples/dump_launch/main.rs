@@ -8,6 +8,7 @@
 //! `2.standard.wgsl`.
 
 mod attention;
+mod index;
 mod kernels;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
-use super::{Arguments, attention, kernels, launches};
+use super::{Arguments, attention, index, kernels, launches};
 use clap::Parser as _;
-use fewbytes::attention::{ROW_MAP, decode};
+use fewbytes::attention::{ROW_MAP, decode, sparse};
 use fewbytes::launch::Launch;
 use serde_json::Value;
 
@@ -23,6 +23,7 @@ fn every_name_is_launched() {
             "matmul_bitplane" => continue,
             "decode" => "decode_merge",
             "max_attention" => "score_lse",
+            "build_index" => "merge_columns",
             _ => name,
         };
         let (_, launches) = dumped(&[name]);
@@ -40,6 +41,15 @@ fn kernels_over_caches_come_alone_or_one_after_the_other() {
     assert_eq!(kernels_of(&dumped(&["decode"]).1), ["decode_split", "decode_merge"]);
     let both = kernels_of(&dumped(&["max_attention"]).1);
     assert_eq!(&both[..2], ["score_lse", "score_max"]);
+    for name in ["key_columns", "row_sums", "sort_columns", "merge_columns", "list_rows"] {
+        let (layout, launches) = dumped(&[name, "--element", "int8", "--page-rows", "32"]);
+        assert!(kernels_of(&launches).iter().all(|kernel| *kernel == name), "{name}");
+        let words = layout.unwrap()["index_map"].as_array().unwrap().len() as u64;
+        let bound = launches[0].operands().iter().find(|o| o.binding == sparse::INDEX_MAP).unwrap();
+        assert_eq!(bound.bytes, 4 * words, "{name}");
+    }
+    let all = kernels_of(&dumped(&["build_index"]).1);
+    assert_eq!(all[..4], ["key_columns", "row_sums", "row_sums", "sort_columns"]);
 }
 
 #[test]
@@ -90,5 +100,5 @@ fn what_cannot_be_is_refused() {
         assert!(error.to_string().contains(named), "{error}");
     }
     assert!(Arguments::try_parse_from(["dump_launch", "decode_all"]).is_err());
-    assert_eq!(attention::NAMES.len() + 16, kernels::names().len());
+    assert_eq!(attention::NAMES.len() + index::NAMES.len() + 16, kernels::names().len());
 }

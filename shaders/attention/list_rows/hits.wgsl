@@ -1,7 +1,7 @@
 // A workgroup makes a list: the rows that are always listed, then those that any of its queries hit, 4096
 // rows at a time. Hits are read four neighbouring rows a lane, and listed sixteen.
-// Expects: list_rows/params.wgsl, tiles/segment.wgsl, a part with tensor_row, sparse/index_map.wgsl,
-// lib/scan_workgroup.wgsl.
+// Expects: const QUERIES, query rows of a list; list_rows/params.wgsl, tiles/segment.wgsl, a part with
+// tensor_row, sparse/index_map.wgsl, lib/scan_workgroup.wgsl.
 
 // [H]: 1 where a head cannot be searched.
 @group(0) @binding(15) var<storage, read> flags: array<u32>;
@@ -27,18 +27,33 @@ fn put(list: u32, at: u32, row: u32) {
     }
 }
 
-// Which of four rows any query of a list hit; those from `end` on are none.
-fn hit_of(first_query: u32, row: u32, end: u32) -> u32 {
-    if row >= end {
-        return 0u;
+// The largest sums that any query of a list has of four quads of rows, LANES apart; past the last quad there
+// is that one again. All reads of a lane are under way at once.
+struct Largest {
+    a: vec4<i32>,
+    b: vec4<i32>,
+    c: vec4<i32>,
+    d: vec4<i32>,
+}
+
+fn largest_of(first_query: u32, quad: u32, last: u32) -> Largest {
+    let places = min(vec4<u32>(quad) + LANES * vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
+    var all: Largest;
+    for (var i = 0u; i < QUERIES; i += 1u) {
+        let at = (first_query + i) * params.most / 4u + places;
+        all.a = max(all.a, hits[at.x]);
+        all.b = max(all.b, hits[at.y]);
+        all.c = max(all.c, hits[at.z]);
+        all.d = max(all.d, hits[at.w]);
     }
-    var hit = vec4<bool>(false);
-    for (var i = 0u; i < params.queries; i += 1u) {
-        let own = hits[((first_query + i) * params.most + row) / 4u];
-        hit = hit | (own > vec4<i32>(0));
-    }
-    let bits = select(vec4<u32>(0u), vec4<u32>(1u, 2u, 4u, 8u), hit);
-    let among = select(15u, (1u << (end - row)) - 1u, end - row < 4u);
+    return all;
+}
+
+// Which of the four rows from `row` on have a sum above 0; those from `end` on have none.
+fn bits_of(largest: vec4<i32>, row: u32, end: u32) -> u32 {
+    let bits = select(vec4<u32>(0u), vec4<u32>(1u, 2u, 4u, 8u), largest > vec4<i32>(0));
+    let left = end - min(row, end);
+    let among = select(15u, (1u << left) - 1u, left < 4u);
     return (bits.x | bits.y | bits.z | bits.w) & among;
 }
 
@@ -46,7 +61,7 @@ fn run(list: u32, index: u32) {
     if list >= list_count() {
         return;
     }
-    let first_query = list * params.queries;
+    let first_query = list * QUERIES;
     let head = head_of(first_query);
     let segment = segment_of(head);
     let seen = seen_by(first_query, segment.len);
@@ -59,7 +74,7 @@ fn run(list: u32, index: u32) {
     }
 
     var blind = flags[head] != 0u;
-    for (var i = 0u; i < params.queries; i += 1u) {
+    for (var i = 0u; i < QUERIES; i += 1u) {
         blind = blind || found[first_query + i].x != 0u;
     }
     var listed = always;
@@ -67,10 +82,12 @@ fn run(list: u32, index: u32) {
     if !blind {
         var candidates = 0u;
         for (var first = 0u; first < covered; first += 4u * OWN * LANES) {
-            for (var i = 0u; i < OWN; i += 1u) {
-                let quad = i * LANES + index;
-                quads[quad] = hit_of(first_query, first + 4u * quad, covered);
-            }
+            let largest = largest_of(first_query, first / 4u + index, (covered - 1u) / 4u);
+            let row = first + 4u * index;
+            quads[index] = bits_of(largest.a, row, covered);
+            quads[index + LANES] = bits_of(largest.b, row + 4u * LANES, covered);
+            quads[index + 2u * LANES] = bits_of(largest.c, row + 8u * LANES, covered);
+            quads[index + 3u * LANES] = bits_of(largest.d, row + 12u * LANES, covered);
             workgroupBarrier();
             var bits = 0u;
             for (var i = 0u; i < OWN; i += 1u) {

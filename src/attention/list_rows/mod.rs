@@ -242,7 +242,8 @@ impl ListRows {
         ];
         let bytes = 4 * (4 * 256 + 256 + 16);
         let size = (self.lists.count(), 256, bytes);
-        let mut launch = self.launch(&OF_HITS, (String::new(), parts), size, caps)?;
+        let preamble = format!("const QUERIES: u32 = {}u;\n", self.lists.queries());
+        let mut launch = self.launch(&OF_HITS, (preamble, parts), size, caps)?;
         let rows = u64::from(self.lists.tokens) * u64::from(self.lists.group) * self.covered;
         launch.traffic = Traffic {
             read_bytes: 4 * rows + 16 * u64::from(self.lists.query_rows()),

@@ -30,7 +30,7 @@ fn runs_have_workgroups() {
     let other = SortColumns { to: SortedPair::Other, ..spec };
     let launches = other.launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap();
     let bound: Vec<_> = launches[0].operands().iter().map(|o| (o.binding, o.bytes)).collect();
-    let words = 4 * index.elements as u64;
+    let words = 4 * u64::from(index.elements);
     assert_eq!(bound, [(10, 64), (11, words / 2), (28, words / 2), (29, words)]);
     let none = SortColumns { at_once: 0, ..spec };
     let error = none.launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap_err().to_string();

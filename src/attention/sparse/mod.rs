@@ -25,6 +25,10 @@
 //!
 //! A head one of whose keys is no finite f16 is marked in `flags [H]`, and its queries see all rows.
 //!
+//! [`key_columns`](super::key_columns), [`row_sums`](super::row_sums), [`sort_columns`](super::sort_columns) and
+//! [`merge_columns`](super::merge_columns) make these tensors, and bring them up to date where rows have come
+//! since: [`BuildIndex`] says in which order. Flags are cleared by whoever forgets the rows.
+//!
 //! # Lists
 //! What a search finds are lists of rows: one for each query row, or one for all query rows of a token and
 //! KV head ([`Share`]), so that each row is read once for them. [`Lists`] says which and how long.
@@ -32,7 +36,7 @@
 //! | tensor | words | contents |
 //! |---|---|---|
 //! | `lists` | `[L][capacity]` | rows of the tensors: sinks, then those beyond the index, then those found, each ascending |
-//! | `counts` | `[L][4]` | rows listed; sinks and rows beyond the index among them; 1 where all rows were taken because nothing could be searched; the rest 0 |
+//! | `counts` | `[L][4]` | rows listed; sinks and rows beyond the index among them; 1 where all rows were taken because nothing could be searched; rows that did not fit |
 //!
 //! # The rest
 //! What the rows that are not attended to would have added can be estimated ([`Tail::Mean`]): the logit of
