@@ -32,6 +32,7 @@ mod prefill;
 mod products;
 mod score_lse;
 mod score_max;
+mod score_rows;
 mod select_channels;
 mod select_pairs;
 mod stream;
@@ -160,6 +161,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(list_pairs::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(component_scores::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(top_rows::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(score_rows::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

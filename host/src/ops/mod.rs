@@ -34,6 +34,7 @@ mod residual_weights;
 mod row_map;
 pub mod score_lse;
 pub mod score_max;
+pub mod score_rows;
 pub mod select_channels;
 pub mod select_pairs;
 pub mod stream_copy;
