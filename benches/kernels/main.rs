@@ -8,6 +8,7 @@
 
 mod attention;
 mod linear;
+mod sparse;
 
 use criterion::measurement::WallTime;
 use criterion::{
@@ -119,6 +120,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(100));
     targets = stream, linear::kernels, linear::residuals, linear::hessians, attention::selections,
-        attention::prefills, attention::decoding, attention::moving
+        attention::prefills, attention::decoding, attention::moving, sparse::choosing
 }
 criterion_main!(benches);
