@@ -33,7 +33,7 @@ fn catalogue() -> BTreeMap<u64, Launch> {
         for case in cases() {
             // Lanes that share a row of a cache are more than the smallest subgroup above, and ballots need
             // subgroups of one size.
-            let shares = ["decode_split", "select_pairs"].contains(&case.kernel());
+            let shares = ["decode_split", "score_rows", "select_pairs"].contains(&case.kernel());
             let wanted = |variant: &str| {
                 let only = variant.starts_with("matrix") || (shares && variant == "subgroup");
                 !caps.has_matrices() || only

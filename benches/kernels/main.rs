@@ -10,6 +10,7 @@ mod attention;
 mod greedy;
 mod index;
 mod linear;
+mod sparse;
 
 use criterion::measurement::WallTime;
 use criterion::{
@@ -121,6 +122,7 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(1))
         .measurement_time(Duration::from_millis(100));
     targets = stream, linear::kernels, linear::residuals, linear::hessians, attention::selections,
-        attention::prefills, attention::decoding, attention::moving, greedy::searches, index::indexes
+        attention::prefills, attention::decoding, attention::moving, greedy::searches, index::indexes,
+        sparse::choosing
 }
 criterion_main!(benches);

@@ -348,7 +348,9 @@ impl Case for AppendCase {
         let mut output = |binding, expected| {
             tensors.push(match &expected {
                 Expected::Bytes(bytes) => Tensor::output(binding, bytes.len()),
-                Expected::Close { .. } => Tensor::output(binding, all * words * 4),
+                Expected::Close { .. } | Expected::Images { .. } => {
+                    Tensor::output(binding, all * words * 4)
+                }
             });
             outputs.push(Output { binding, expected });
         };

@@ -1,5 +1,6 @@
 //! Judging what came back.
 
+use crate::attention::score_rows::reference::number;
 use crate::linear::Activation;
 use half::f16;
 
@@ -18,6 +19,14 @@ pub enum Expected {
         tolerance: Vec<f64>,
         /// Largest `|y - reference| / |reference|` over all finite elements together.
         relative: f64,
+    },
+    /// Integers whose order is that of these numbers, each within its own tolerance:
+    /// [`image`](crate::attention::score_rows::reference::image). 0 where negative infinity is expected.
+    Images {
+        /// The reference, in f64.
+        values: Vec<f64>,
+        /// Largest absolute error of each number.
+        tolerance: Vec<f64>,
     },
 }
 
@@ -124,6 +133,22 @@ impl Expected {
                 };
                 verify_close(values, tolerance, *relative, &found)
             }
+            Self::Images { values, tolerance } => {
+                let expected = 4 * values.len();
+                if expected != bytes.len() || tolerance.len() != values.len() {
+                    return Err(Mismatch::Length { expected, found: bytes.len() });
+                }
+                let words = bytemuck::pod_collect_to_vec::<u8, u32>(bytes);
+                if let Some(at) = words.iter().position(|word| *word == u32::MAX) {
+                    return Err(Mismatch::Unwritten { at });
+                }
+                let number = |word: &u32| match word {
+                    0 => f64::NEG_INFINITY,
+                    word => f64::from(number(*word)),
+                };
+                let found: Vec<f64> = words.iter().map(number).collect();
+                verify_close(values, tolerance, f64::INFINITY, &found)
+            }
         }
     }
 }
@@ -205,6 +230,21 @@ mod tests {
         nan.verify(&bytes(&[0.0, f32::INFINITY])).unwrap_err();
         Expected::Bytes(vec![1, 2]).verify(&[1, 3]).unwrap_err();
         Expected::Bytes(vec![1, 2]).verify(&[1]).unwrap_err();
+    }
+
+    #[test]
+    fn images_are_judged_as_the_numbers_they_stand_for() {
+        use crate::attention::score_rows::reference::image;
+        let bytes = |words: &[u32]| bytemuck::cast_slice(words).to_vec();
+        let values = vec![-1.5, f64::NEG_INFINITY, f64::NAN];
+        let expected = Expected::Images { values, tolerance: vec![0.1; 3] };
+        let good = [image(-1.45), 0, image(f32::NAN)];
+        expected.verify(&bytes(&good)).unwrap();
+        for wrong in
+            [[image(1.5), 0, good[2]], [good[0], 1, good[2]], [good[0], 0, u32::MAX], [0; 3]]
+        {
+            expected.verify(&bytes(&wrong)).unwrap_err();
+        }
     }
 
     #[test]

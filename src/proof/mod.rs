@@ -42,6 +42,7 @@ mod products;
 mod row_sums;
 mod score_lse;
 mod score_max;
+mod score_rows;
 mod select_channels;
 mod select_pairs;
 mod sort_columns;
@@ -181,6 +182,7 @@ pub fn cases() -> Vec<Box<dyn Case>> {
     all.extend(merge_columns::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(build_index::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(top_rows::cases().into_iter().map(|case| Box::new(case) as _));
+    all.extend(score_rows::cases().into_iter().map(|case| Box::new(case) as _));
     all.extend(stream::cases().into_iter().map(|case| Box::new(case) as _));
     all
 }

@@ -44,6 +44,7 @@ mod row_map;
 pub mod row_sums;
 pub mod score_lse;
 pub mod score_max;
+pub mod score_rows;
 pub mod select_channels;
 pub mod select_pairs;
 pub mod sort_columns;

@@ -160,7 +160,7 @@ pub(super) fn args_of<'a>(
     Ok(args)
 }
 
-fn args_of_params<'a>(
+pub(super) fn args_of_params<'a>(
     shape: &CacheShape,
     (what, binding, count): (&str, u32, u64),
     params: Option<&'a View>,

@@ -5,9 +5,11 @@ use super::{
     Amount, COUNTS, FOUND, HITS, IndexShape, LISTS, Lists, Mode, PARTS, PICKED, RANKS, REST, RUNS,
     SCORES, Selection, TOPS, Tail,
 };
+use crate::attention::score_rows::Scored;
+use crate::attention::top_rows::Ranked;
 use crate::attention::{
-    AttendRows, Attending, CacheShape, ComponentScores, DecodeQueries, GreedyHits, GreedyRuns,
-    ListRows, Listed, RowMapShape, TopRows,
+    AttendRows, AttendScored, Attending, CacheShape, ComponentScores, DecodeQueries, GreedyHits,
+    GreedyRuns, ListRows, Listed, RowMapShape, ScoreRows, TopRows,
 };
 use crate::launch::{Caps, Knobs, Launch, Spec};
 use crate::{Error, Result};
@@ -100,6 +102,19 @@ impl SparseStep {
         Listed { attend: Attending::Rows(attend), rest }
     }
 
+    fn attend_scored(&self, share: f64, rows: u64, rest: Option<IndexShape>) -> Listed {
+        let Self { shape, tensor_rows, queries, lists, splits, .. } = *self;
+        // How many are kept only a device knows.
+        let (share, kept) = (share as f32, rows);
+        let attend = AttendScored { shape, tensor_rows, queries, lists, splits, share, rows, kept };
+        Listed { attend: Attending::Scored(attend), rest }
+    }
+
+    fn score_rows(&self, scored: Scored, rows: u64) -> ScoreRows {
+        let Self { shape, tensor_rows, queries, lists, .. } = *self;
+        ScoreRows { shape, tensor_rows, queries, lists, scored, rows }
+    }
+
     fn components(&self, r: u32, k: Amount) -> Result<Vec<Box<dyn Spec>>> {
         let index = self.index()?;
         let Self { queries, lists, mode: Mode { tail, .. }, map, .. } = *self;
@@ -139,11 +154,27 @@ impl SparseStep {
         let rest = (tail == Tail::Mean).then_some(index);
         let mut all: Vec<Box<dyn Spec>> =
             vec![Box::new(search), Box::new(GreedyHits { search }), Box::new(list)];
-        if keep > 0.0 {
-            return Err(Error::unsupported("a share of the largest weight", "it needs logits"));
+        if keep == 0.0 {
+            all.push(Box::new(self.attend(listed, rest)));
+        } else {
+            all.push(Box::new(self.score_rows(Scored::Listed, listed)));
+            all.push(Box::new(self.attend_scored(keep, listed, rest)));
         }
-        all.push(Box::new(self.attend(listed, rest)));
         Ok(all)
+    }
+
+    fn exact(&self, k: u64, keep: f64) -> Result<Vec<Box<dyn Spec>>> {
+        let Self { lists, map, mode: Mode { tail, .. }, .. } = *self;
+        if tail == Tail::Mean {
+            let what = "the rest of the rows in exact top-k attention";
+            return Err(Error::unsupported(what, "no index has their mean"));
+        }
+        let stride = self.rows.next_multiple_of(4).max(4);
+        let k = u32::try_from(k).unwrap_or(u32::MAX);
+        let (rows, listed) = (self.all_rows(), self.listed(k.into()));
+        let top = TopRows { lists, map, ranked: Ranked::Seen { stride, k }, rows, listed };
+        let scores = self.score_rows(Scored::Seen { map, stride }, rows);
+        Ok(vec![Box::new(scores), Box::new(top), Box::new(self.attend_scored(keep, listed, None))])
     }
 
     fn specs(&self) -> Result<Vec<Box<dyn Spec>>> {
@@ -152,9 +183,8 @@ impl SparseStep {
         match self.mode.selection {
             Selection::ComponentTopR { r, k } => self.components(r, k),
             Selection::Greedy { steps, keep, exact } => self.greedy(steps, keep, exact),
-            Selection::TopK { .. } | Selection::Threshold { .. } => {
-                Err(Error::unsupported("exact top-k attention", "it needs logits"))
-            }
+            Selection::TopK { k } => self.exact(k.of(self.rows), 0.0),
+            Selection::Threshold { keep } => self.exact(self.rows.into(), keep),
             Selection::TopKApprox { .. } => Err(Error::unsupported(
                 "the best of a greedy search's candidates on a device",
                 "take Greedy with a share, or TopK",

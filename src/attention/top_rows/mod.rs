@@ -21,7 +21,7 @@
 //! | 27 | picked | `[L][Q][capacity]`, f32, the scores of listed rows; of [`Ranked::Seen`] |
 //!
 //! Ranks of an index are [those of `component_scores`](super::component_scores#ranks). [`Ranked::Seen`] ranks
-//! all rows that a token sees by exact logits, those of `score_rows`: of several query
+//! all rows that a token sees by exact logits, [those of `score_rows`](super::score_rows): of several query
 //! rows by the largest logit, each less its query row's largest; sinks are listed then only if they are found.
 //!
 //! `rest` is the base-2 logarithm of what is left of the sum of `2^score` over all ranked rows without those
