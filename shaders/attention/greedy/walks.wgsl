@@ -40,19 +40,35 @@ fn magnitude(walk: Walk, at: u32) -> u32 {
     return u32(max(product(walk.factor, number(walk.first + place_of(walk, at))), 0));
 }
 
-// How many elements reach each of three thresholds: between `above` and `reached`. Three at once, as each
-// step waits for memory.
+fn magnitudes_of(walk: Walk, at: vec3<u32>) -> vec3<u32> {
+    // A search that has ended may be behind the last.
+    let there = min(at, vec3<u32>(walk.reached - 1u));
+    return vec3<u32>(
+        magnitude(walk, there.x),
+        magnitude(walk, there.y),
+        magnitude(walk, there.z),
+    );
+}
+
+// How many elements reach each of three thresholds: between `above` and `reached`. Three elements of each
+// at once, which leave a quarter of where it may end: what takes time is waiting for memory.
 fn counts_of(walk: Walk, thresholds: vec3<u32>) -> vec3<u32> {
     var low = vec3<u32>(walk.above);
     var high = vec3<u32>(walk.reached);
     while any(low < high) {
-        let middle = low + (high - low) / 2u;
-        let at = min(middle, vec3<u32>(walk.reached - 1u));
-        let found = vec3<u32>(magnitude(walk, at.x), magnitude(walk, at.y), magnitude(walk, at.z));
+        let width = high - low;
+        let first = low + width / 4u;
+        let second = low + width / 2u;
+        let third = low + 3u * width / 4u;
+        let one = magnitudes_of(walk, first) >= thresholds;
+        let two = magnitudes_of(walk, second) >= thresholds;
+        let three = magnitudes_of(walk, third) >= thresholds;
         let open = low < high;
-        let reaches = found >= thresholds;
-        low = select(low, middle + 1u, open & reaches);
-        high = select(high, middle, open & !reaches);
+        // What an element reaches those before it do.
+        let end = select(first, select(second, select(third, high, three), two), one);
+        let begin = select(low, select(first, select(second, third, three), two) + 1u, one);
+        low = select(low, begin, open);
+        high = select(high, end, open);
     }
     return low;
 }
