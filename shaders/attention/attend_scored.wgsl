@@ -44,6 +44,8 @@ fn attend_scored(
     }
     let segment = segment_of(number);
     let list = segment.head;
+    // A list of all rows, for want of a search, is attended to whole.
+    let keep = select(params.keep, 3.0e38, counts[list].z == 1u);
     let quad = index % HEAD_QUADS;
     let stripe = index / HEAD_QUADS;
     var sums: array<f32, ROWS>;
@@ -60,7 +62,7 @@ fn attend_scored(
             if there {
                 let top = top_of(tops[list * ROWS + r]);
                 let logit = picked[(list * ROWS + r) * params.capacity + at];
-                let left_out = logit < top - params.keep;
+                let left_out = logit < top - keep;
                 weight = exp2(logit - top);
                 if left_out {
                     left[r] += weight;

@@ -19,6 +19,7 @@ pub(super) fn cases() -> Vec<ListedCase> {
     }
     all.push(ListedCase { share: Share::Query, queries: [3, 2], rest: true, ..scored });
     all.push(ListedCase { splits: 130, ..scored });
+    all.push(ListedCase { all: true, rest: true, ..scored });
     all.push(ListedCase { splits: 1, lengths: &[1000, 0], capacity: 1000, ..scored });
     all.push(ListedCase { lengths: &[0], rest: true, ..scored });
     all.push(ListedCase { output: Activation::F16, lse: false, ..scored });

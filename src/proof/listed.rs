@@ -53,6 +53,8 @@ pub(super) struct ListedCase {
     pub(super) content: Content,
     /// Logits are given, and rows kept whose weight is at least so much of the largest.
     pub(super) scored: Option<f32>,
+    /// Every other list has all rows: none is left out.
+    pub(super) all: bool,
 }
 
 pub(super) const DEFAULT: ListedCase = ListedCase {
@@ -72,6 +74,7 @@ pub(super) const DEFAULT: ListedCase = ListedCase {
     arithmetic: Arithmetic::F32,
     content: Content::Random,
     scored: None,
+    all: false,
 };
 
 /// Rows of the tensors: more than any list has.
@@ -199,6 +202,7 @@ impl Case for ListedCase {
         for (word, said) in [
             (" no lse", !self.lse),
             (" and the rest", self.rest),
+            (" all", self.all),
             (" f16-products", self.arithmetic == Arithmetic::F16),
         ] {
             name += if said { word } else { "" };
@@ -250,7 +254,9 @@ impl Case for ListedCase {
         let (mut o, mut lse, mut of_o, mut of_lse) = (vec![], vec![], vec![], vec![]);
         for (list, rows) in rows.iter().enumerate() {
             words[list * capacity..][..rows.len()].copy_from_slice(rows);
-            counts.extend([rows.len() as u32, 7, 7, 7]);
+            // A list may have all rows for want of a search.
+            let all = self.all && list.is_multiple_of(2);
+            counts.extend([rows.len() as u32, 7, u32::from(all), 7]);
             let head = lists.head_of(list as u32) as usize;
             let mean = |col: usize| {
                 let rows = index.heads()[head].rows;
@@ -270,7 +276,7 @@ impl Case for ListedCase {
                         (state, off, 0.0)
                     }
                     Some(share) => {
-                        let keep = if share == 0.0 { f32::MAX } else { -share.log2() };
+                        let keep = if share == 0.0 || all { f32::MAX } else { -share.log2() };
                         let kept = attend_scored::reference(&given, &values, keep, self.dim);
                         (kept.state, 0.0, kept.left)
                     }

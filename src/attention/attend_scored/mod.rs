@@ -2,7 +2,8 @@
 //!
 //! Post-scoring selection of "A^3", Ham et al., HPCA 2020, arXiv 2002.10941: of the rows of a list a query
 //! row keeps those whose weight is at least [`AttendScored::share`] of its largest weight, and adds up
-//! the values of these. With a share of 0 it keeps all of them, as exact top-k does. Logits are those that
+//! the values of these. With a share of 0 it keeps all of them, as exact top-k does, and so it does of a list
+//! that has all rows because nothing could be searched. Logits are those that
 //! [`score_rows`](super::score_rows) or [`top_rows`](super::top_rows) wrote; keys are not read. Lists, parts
 //! and states are those of [`attend_rows`](super::attend_rows); a row's values are read once for all query
 //! rows of a list, if one of them keeps it.
@@ -14,7 +15,7 @@
 //! | 5 | value_params | `[rows]`, u32; of int8 and int4 only |
 //! | 8 | states | f32, `[L][splits][Q][D + 4]`: `o [D], m, l`, the weight of what was not kept, the rows kept |
 //! | 19 | lists | `[L][capacity]`, u32: rows of the tensors |
-//! | 20 | counts | `[L][4]`, u32: the first is how many a list has |
+//! | 20 | counts | `[L][4]`, u32: the first is how many rows a list has, the third 1 where these are all |
 //! | 22 | tops | `[L][Q]`, u32: the largest logit as an integer of the same order, 0 for none |
 //! | 27 | picked | `[L][Q][capacity]`, f32: logits in base 2 |
 //!

@@ -89,9 +89,8 @@ impl SparseAttention {
         let layout = cache.layout();
         let shape = *layout.shape();
         let heads = shape.kv_heads();
-        let longest = (0..heads).map(|head| layout.len(head)).max().unwrap_or(0);
-        // 65,535 heads at most.
-        let room = (layout.rows() / heads as u32).max(longest);
+        let room = |head| layout.len(head).saturating_add(layout.room());
+        let room = (0..heads).map(room).max().unwrap_or(0);
         let capacity = options.capacity.unwrap_or(room).max(1);
         let Some(capacity) = capacity.checked_next_multiple_of(4) else {
             return Err(Error::range("capacity of lists", "0..=4294967292", capacity));

@@ -21,7 +21,7 @@ pub struct IndexOptions {
     /// Rows beyond the index, at most, before it is extended: rounded up to a multiple of 64. Every one of
     /// them is attended to in every step; sorted columns are read and written whole to extend them.
     pub tail: u32,
-    /// Rows of each head that there is room for; those of the cache's tensors over its heads where absent.
+    /// Rows of each head that there is room for; as many as it may come to have in the cache where absent.
     pub room: Option<u32>,
 }
 
@@ -86,10 +86,9 @@ impl DeviceIndex {
         let layout = cache.layout();
         let shape = *layout.shape();
         let heads = shape.kv_heads();
-        let longest = (0..heads).map(|head| layout.len(head)).max().unwrap_or(0);
-        // 65,535 heads at most.
-        let usual = (layout.rows() / heads as u32).max(longest);
-        let index = IndexMap::new(shape.head_dim(), &vec![options.room.unwrap_or(usual); heads])?;
+        let room = |head| options.room.unwrap_or(layout.len(head).saturating_add(layout.room()));
+        let room: Vec<u32> = (0..heads).map(room).collect();
+        let index = IndexMap::new(shape.head_dim(), &room)?;
         let of = *index.shape();
         let tail = options.tail.clamp(1, of.most).next_multiple_of(STEP).min(of.most);
         let parts = IndexParts { sums: true, sorted: options.sorted };
