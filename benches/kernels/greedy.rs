@@ -37,7 +37,10 @@ pub(crate) fn searches(criterion: &mut Criterion) {
     let sorted: Vec<f16> = columns().flat_map(|j| column(j, rows)).collect();
     let order: Vec<u16> = columns()
         // Another order of each column.
-        .flat_map(|j| (0..rows).map(move |i| ((i * 2_654_435_761 + j as u32) % rows) as u16))
+        .flat_map(|j| {
+            (0..rows)
+                .map(move |i| (i.wrapping_mul(2_654_435_761).wrapping_add(j as u32) % rows) as u16)
+        })
         .collect();
     let sorted = upload(bytemuck::cast_slice(&sorted));
     let order = upload(bytemuck::cast_slice(&order));

@@ -144,6 +144,17 @@ impl GreedyRuns {
                 return Err(Error::range(what, limit, value));
             }
         }
+        // Shapes of maps are like this; others can be written down.
+        let IndexShape { heads, dim, most, .. } = self.index;
+        if !(2..=256).contains(&dim) || !dim.is_multiple_of(2) {
+            return Err(Error::range("columns of an index", "even numbers, 2..=256", dim));
+        }
+        if !(1..=0xffff).contains(&heads) {
+            return Err(Error::range("KV heads of an index", "1..=65535", heads));
+        }
+        if most == 0 || !most.is_multiple_of(64) {
+            return Err(Error::range("room of an index", "multiples of 64", most));
+        }
         if self.low == Low::Exact && self.budget > EXACT_BUDGET {
             let what = format!("budget of an exact search of {NAME}");
             return Err(Error::range(what, format!("0..={EXACT_BUDGET}"), self.budget));
@@ -187,7 +198,7 @@ impl GreedyRuns {
 
     /// Columns of a lane.
     fn each(&self) -> u32 {
-        self.index.dim.div_ceil(LANES / 2).max(1)
+        self.index.dim.div_ceil(LANES / 2)
     }
 
     /// Elements that the lists of an exact search have room for.
@@ -250,12 +261,13 @@ impl GreedyRuns {
 
     /// The most subgroups of a workgroup, where they add up.
     fn subgroups(caps: &Caps, knobs: &Knobs) -> Result<Option<u32>> {
-        let known = caps.subgroups && caps.subgroup_min > 0;
+        // Of fewer lanes there would be too many to have their sums in workgroup memory.
+        let known = caps.subgroups && caps.subgroup_min >= 4;
         match (knobs.reduce, known) {
             (Some(Reduce::Workgroup), _) | (None, false) => Ok(None),
             (None | Some(Reduce::Subgroup), true) => Ok(Some(LANES.div_ceil(caps.subgroup_min))),
             (Some(reduce), _) => {
-                let why = "it needs subgroups of a known size, and no shuffles";
+                let why = "it needs subgroups of 4 lanes or more, and no shuffles";
                 Err(Error::unsupported(format!("{reduce:?} of {NAME}"), why))
             }
         }

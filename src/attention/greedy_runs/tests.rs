@@ -18,6 +18,8 @@ fn a_workgroup_has_a_query_row() {
     let caps = Caps { subgroups: true, subgroup_min: 32, subgroup_max: 64, ..Caps::webgpu() };
     let launches = spec.launches(&caps, &Knobs::DEFAULT).unwrap();
     assert_eq!(launches[0].variant(), "subgroup");
+    let launches = spec.launches(&Caps { subgroup_min: 1, ..caps }, &Knobs::DEFAULT).unwrap();
+    assert_eq!(launches[0].variant(), "baseline");
 }
 
 #[test]
@@ -27,7 +29,12 @@ fn what_cannot_be_is_refused() {
     };
     let spec = spec(64, 1000);
     let plain = Knobs::DEFAULT;
+    let index = spec.index;
     for (wrong, named) in [
+        (GreedyRuns { index: IndexShape { dim: 63, ..index }, ..spec }, "columns of an index"),
+        (GreedyRuns { index: IndexShape { dim: 0, ..index }, ..spec }, "columns of an index"),
+        (GreedyRuns { index: IndexShape { heads: 0, ..index }, ..spec }, "KV heads"),
+        (GreedyRuns { index: IndexShape { most: 100, ..index }, ..spec }, "room of an index"),
         (GreedyRuns { group: 0, ..spec }, "query heads"),
         (GreedyRuns { tokens: 17, ..spec }, "new tokens"),
         (GreedyRuns { tokens: 6, ..spec }, "query rows"),

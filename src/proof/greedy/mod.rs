@@ -147,7 +147,7 @@ impl Case for GreedyCase {
     fn variants(&self, caps: &Caps) -> Vec<(&'static str, Knobs)> {
         let slices = self.slices;
         let mut all = vec![("baseline", Knobs { slices, ..Knobs::baseline() })];
-        let known = caps.subgroups && caps.subgroup_min > 0;
+        let known = caps.subgroups && caps.subgroup_min >= 4;
         if self.kernel == greedy_runs::NAME && known {
             all.push(("subgroup", Knobs { reduce: Some(Reduce::Subgroup), ..Knobs::DEFAULT }));
         }
