@@ -43,9 +43,11 @@
 
 pub mod attend;
 pub mod greedy;
+pub mod hardware;
 mod index;
 mod lists;
 mod mode;
+pub mod quality;
 pub mod sorted;
 
 pub use index::{HeadColumns, IndexMap, IndexShape};

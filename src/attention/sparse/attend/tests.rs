@@ -210,25 +210,32 @@ fn lists_have_sinks_then_new_rows_then_those_found() {
     let first =
         HeadData { keys: data.keys[..16 * dim].into(), values: data.values[..16 * dim].into() };
     let index = KeyIndex::build(dim, &[first], 0).unwrap();
-    let mode = Mode::new(Selection::TopK { k: Amount::Count(5) });
+    let mode = Mode::new(Selection::ComponentTopR { r: 4, k: Amount::Count(5) });
     let lists = Lists { sinks: 2, causal: true, share: Share::Query, ..lists(2, 1, 3) };
     let queries = SparseQueries { q: &q, lists, logits: scaled(dim), mode };
     let outcome = attend(&queries, &index, &slices(std::slice::from_ref(&data))).unwrap();
     for (row, (list, stats)) in outcome.lists.iter().zip(&outcome.stats).enumerate() {
         let seen = if row < 3 { 19 } else { 20 };
         assert_eq!(stats.seen, seen);
-        // The five best of the rows covered, by sorting.
+        // The five best of the rows covered but for sinks, by sorting.
         let logit = |i: &u32| {
             let at = *i as usize * dim;
             scaled(dim).of(&q[row * dim..(row + 1) * dim], &data.keys[at..at + dim])
         };
-        let mut best: Vec<u32> = (0..16).collect();
+        let mut best: Vec<u32> = (2..16).collect();
         best.sort_by(|a, b| logit(b).total_cmp(&logit(a)));
         best.truncate(5);
-        best.retain(|row| *row >= 2);
         best.sort();
         let expected: Vec<u32> = (0..2).chain(16..seen).chain(best).collect();
-        assert_eq!(list, &Listed { rows: expected, always: 2 + seen - 16, fallback: false });
+        assert_eq!(
+            list,
+            &Listed {
+                scored: expected.len() as u32,
+                rows: expected,
+                always: 2 + seen - 16,
+                fallback: false
+            }
+        );
         assert_eq!(stats.kept, list.rows);
         let all: Vec<u32> = (0..seen).collect();
         let q = &q[row * dim..(row + 1) * dim];
@@ -267,6 +274,33 @@ fn shared_lists_are_the_union() {
         assert_eq!(shared.kept, union.iter().copied().filter(stays).collect::<Vec<u32>>());
         assert!(shared.kept.len() < union.len());
     }
+}
+
+/// The best of all rows that a token sees, sinks and new ones not before others.
+#[test]
+fn exact_ranks_are_of_all_rows() {
+    let (dim, group, rows) = (4, 2, 30);
+    let mut rng = ChaCha8Rng::seed_from_u64(12);
+    let data = head(&mut rng, rows, dim);
+    let mut q = normal(&mut rng, group * dim);
+    // A sharp head beside one that is not.
+    q[..dim].iter_mut().for_each(|q| *q *= 8.0);
+    let index = KeyIndex::new(dim, &[1], 0).unwrap();
+    let lists = Lists { sinks: 4, causal: true, ..lists(1, 1, group as u32) };
+    let mode = Mode::new(Selection::TopK { k: Amount::Count(6) });
+    let queries = SparseQueries { q: &q, lists, logits: scaled(dim), mode };
+    let outcome = attend(&queries, &index, &slices(std::slice::from_ref(&data))).unwrap();
+    let mut rank = vec![f64::NEG_INFINITY; rows];
+    for q in q.chunks_exact(dim) {
+        let weights = weights(q, &data.keys, &scaled(dim));
+        let largest = weights.iter().copied().fold(0.0, f64::max);
+        rank.iter_mut().zip(&weights).for_each(|(rank, w)| *rank = rank.max(w / largest));
+    }
+    let mut best: Vec<u32> = (0..rows as u32).collect();
+    best.sort_by(|a, b| rank[*b as usize].total_cmp(&rank[*a as usize]));
+    best.truncate(6);
+    best.sort();
+    assert_eq!(outcome.lists, [Listed { rows: best, always: 0, scored: 30, fallback: false }]);
 }
 
 /// Heads of a group count alike in a rank whatever their sharpness.
