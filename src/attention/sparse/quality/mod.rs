@@ -12,7 +12,7 @@ mod tune;
 pub use traffic::{HeadTraffic, traffic};
 pub use tune::{Choice, Recorded, grid, tune};
 
-use super::attend::{HeadSlices, Outcome, SparseQueries, attend};
+use super::attend::{HeadSlices, Outcome, RowStats, SparseQueries, attend};
 use super::sorted::KeyIndex;
 use super::{Lists, Mode, Selection, Share, Tail};
 use crate::{Error, Result};
@@ -94,36 +94,33 @@ pub fn compare(outcome: &Outcome, exact: &Exact) -> Result<Vec<RowQuality>> {
     if outcome.o.len() != exact.o.len() || outcome.stats.len() != exact.best.len() {
         return Err(Error::shape("numbers of outputs", exact.o.len(), outcome.o.len()));
     }
-    let dim = exact.o.len() / exact.best.len().max(1);
-    let outputs = outcome.o.chunks_exact(dim.max(1)).zip(exact.o.chunks_exact(dim.max(1)));
-    let rows = outputs.zip(outcome.stats.iter().zip(&exact.best));
-    let row = |((o, exact), (stats, best)): ((&[f64], &[f64]), (_, &Vec<u32>))| {
-        let stats: &super::attend::RowStats = stats;
-        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let off: Vec<f64> = o.iter().zip(exact).map(|(a, b)| a - b).collect();
-        let norms = (product(o, o) * product(exact, exact)).sqrt();
-        let of = |count: f64| count / f64::from(stats.seen.max(1));
-        let recall = |most: usize| {
-            let best = &best[..best.len().min(most)];
-            let kept = best.iter().filter(|row| stats.kept.contains(row)).count();
-            if best.is_empty() { 1.0 } else { kept as f64 / best.len() as f64 }
-        };
-        RowQuality {
-            candidates: of(stats.candidates.into()),
-            kept: of(stats.kept.len() as f64),
-            mass: stats.mass,
-            recall: RECALLS.map(recall),
-            relative: share(product(&off, &off).sqrt(), product(exact, exact).sqrt()),
-            cosine: if norms == 0.0 && off.iter().all(|x| *x == 0.0) {
-                1.0
-            } else {
-                product(o, exact) / norms
-            },
-            largest: off.iter().fold(0.0, |a, x| if x.abs() <= a { a } else { x.abs() }),
-            fallback: stats.fallback,
-        }
+    let dim = (exact.o.len() / exact.best.len().max(1)).max(1);
+    let outputs = outcome.o.chunks_exact(dim).zip(exact.o.chunks_exact(dim));
+    let rows = outputs.zip(&outcome.stats).zip(&exact.best);
+    Ok(rows.map(|((outputs, stats), best)| row(outputs, stats, best)).collect())
+}
+
+fn row((o, exact): (&[f64], &[f64]), stats: &RowStats, best: &[u32]) -> RowQuality {
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let off: Vec<f64> = o.iter().zip(exact).map(|(a, b)| a - b).collect();
+    let norms = (product(o, o) * product(exact, exact)).sqrt();
+    let of = |count: f64| count / f64::from(stats.seen.max(1));
+    let recall = |most: usize| {
+        let best = &best[..best.len().min(most)];
+        let kept = best.iter().filter(|row| stats.kept.contains(row)).count();
+        if best.is_empty() { 1.0 } else { kept as f64 / best.len() as f64 }
     };
-    Ok(rows.map(row).collect())
+    let both_zero = norms == 0.0 && off.iter().all(|x| *x == 0.0);
+    RowQuality {
+        candidates: of(stats.candidates.into()),
+        kept: of(stats.kept.len() as f64),
+        mass: stats.mass,
+        recall: RECALLS.map(recall),
+        relative: share(product(&off, &off).sqrt(), product(exact, exact).sqrt()),
+        cosine: if both_zero { 1.0 } else { product(o, exact) / norms },
+        largest: off.iter().fold(0.0, |a, x| if x.abs() <= a { a } else { x.abs() }),
+        fallback: stats.fallback,
+    }
 }
 
 /// `part / whole`; 0 where both are.
