@@ -48,10 +48,12 @@
 pub mod attend;
 mod build;
 pub mod greedy;
+pub mod hardware;
 mod index;
 mod lists;
 mod mode;
 mod operands;
+pub mod quality;
 pub mod sorted;
 mod sorted_pair;
 mod source;

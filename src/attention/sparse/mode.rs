@@ -3,7 +3,7 @@
 use super::Tail;
 use crate::{Error, Result};
 
-/// A number of rows, or of steps, for an index of `n` rows.
+/// A number of rows, or of steps, for an index of `n` rows; for [`Selection::TopK`] `n` rows are seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Amount {
     /// So many.

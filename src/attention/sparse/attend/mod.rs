@@ -5,14 +5,20 @@
 //! the rows of its list, under a share `T` to those whose weight is at least `T` of the largest listed one.
 //!
 //! - A greedy search is made for each query row; a list has the candidates of all of its query rows.
-//! - Where rows are found by rank, that of a list's only query row is its logit. Of several query rows it is
-//!   the logarithm of the sum of `exp(x - e)`: `x` the logit, `e` what [the rest's](super#the-rest) estimate
-//!   makes of the same components, so that no query row counts more because its logits are spread wider. The
-//!   first of equal rows is better, and what is no number is best.
+//! - [`Selection::TopK`](super::Selection) ranks all rows that a token sees by exact logits, and needs neither
+//!   index nor sinks; of several query rows by the largest logit, each less the largest of its query row.
+//!   A greedy search's candidates are ranked so among themselves.
 //! - Components are chosen for each token and KV head, by the sum of `|q_j|` over its query heads; of equal
-//!   ones the first.
+//!   ones the first. Rows from the sinks on are ranked by the read components of the logit; of several query rows
+//!   by the logarithm of the sum of `exp(x - e)`, `x` those components and `e` what
+//!   [the rest's](super#the-rest) estimate makes of them, so that no query row counts more because its
+//!   logits are spread wider.
+//! - Of equal rows the first is better, and what is no number is best.
 //! - A list takes all rows, and no share applies, where its head is flagged, and for a greedy search where a
-//!   query row cannot be searched for or nothing is found.
+//!   query row cannot be searched for or nothing is found for any.
+//!
+//! A softcap is part of logits, and of what is estimated of rows that a greedy search did not find; parts of
+//! logits are ranked and estimated without.
 //!
 //! With [`Tail::Mean`] a row that is listed but not attended to has its own weight and the mean value.
 
@@ -77,6 +83,8 @@ pub struct Listed {
     pub rows: Vec<u32>,
     /// Sinks and rows beyond the index among them.
     pub always: u32,
+    /// Rows whose exact logits were made.
+    pub scored: u32,
     /// Whether all rows were taken because nothing could be searched.
     pub fallback: bool,
 }
@@ -86,7 +94,8 @@ pub struct Listed {
 pub struct RowStats {
     /// Rows that it sees.
     pub seen: u32,
-    /// Of the rows that the index covers those that its own search pointed at, before any were dropped.
+    /// Rows that its own search pointed at, before any were dropped; those of its list where only that is
+    /// searched for.
     pub candidates: u32,
     /// Entries of sorted columns that its own search took.
     pub entries: u64,
@@ -196,6 +205,7 @@ pub fn attend(
         let find = Find {
             index,
             head,
+            sinks: lists.sinks,
             sums: &sums[head * 3 * dim..(head + 1) * 3 * dim],
             logits: &queries.logits,
             queries: lists.rows_of(list).map(row).collect(),
@@ -233,22 +243,23 @@ pub fn attend(
 
 /// Sinks, rows beyond the index, and rows found.
 fn listed(lists: &Lists, found: &Found, seen: u32, covered: u32) -> Listed {
+    if !found.always {
+        return Listed { rows: found.rows.clone(), always: 0, scored: seen, fallback: false };
+    }
     let sinks = lists.sinks.min(seen);
     let mut rows: Vec<u32> = (0..sinks).chain(covered.max(sinks)..seen).collect();
     // Counted by u32.
     let always = rows.len() as u32;
-    match found.fallback {
-        true => rows.extend(sinks..covered.max(sinks)),
-        false => rows.extend(found.rows.iter().filter(|row| **row >= sinks)),
-    }
-    Listed { rows, always, fallback: found.fallback }
+    rows.extend(found.rows.iter().filter(|row| **row >= sinks));
+    let scored = found.ranked.map_or(rows.len() as u32, |ranked| always + ranked);
+    Listed { rows, always, scored, fallback: found.fallback }
 }
 
 /// One query row of a list.
 struct One<'a> {
     /// Of all rows seen.
     logits: &'a [f64],
-    /// Of the rows covered, as far as they are known.
+    /// Of the first rows, as far as they are known: those that the index covers, or all.
     estimates: &'a [f64],
     listed: &'a Listed,
 }

@@ -12,6 +12,8 @@ use std::cmp::Ordering;
 pub(super) struct Find<'a> {
     pub(super) index: &'a KeyIndex,
     pub(super) head: usize,
+    /// Rows that are listed whatever is found.
+    pub(super) sinks: u32,
     /// `[3][D]`, of the head.
     pub(super) sums: &'a [f32],
     pub(super) logits: &'a Logits,
@@ -23,11 +25,15 @@ pub(super) struct Find<'a> {
 
 /// What a search found.
 pub(super) struct Found {
-    /// Covered rows, ascending.
+    /// Ascending: of the rows covered, for exact ranks of all rows seen.
     pub(super) rows: Vec<u32>,
+    /// Whether sinks and rows beyond the index are listed besides.
+    pub(super) always: bool,
+    /// Rows that were ranked by exact logits, where more were than are found.
+    pub(super) ranked: Option<u32>,
     /// Whether all rows are to be taken.
     pub(super) fallback: bool,
-    /// For each query row the logits of covered rows, as far as they are known.
+    /// For each query row the logits of those rows, as far as they are known.
     pub(super) estimates: Vec<Vec<f64>>,
     /// For each query row the rows that its own search pointed at.
     pub(super) candidates: Vec<u32>,
@@ -43,41 +49,52 @@ impl Find<'_> {
     /// `logits` are the exact ones of each query row and every row seen.
     pub(super) fn rows(&self, selection: &Selection, logits: &[Vec<f64>]) -> Found {
         let covered = self.covered();
+        let every = |rows: usize| (0..).take(rows).collect::<Vec<u32>>();
+        if let Selection::TopK { k } = *selection {
+            let seen = logits.first().map_or(0, Vec::len);
+            let ranks = ranks_by_largest(logits, &every(seen));
+            // Counted by u32.
+            let found = self.best(&ranks, k.of(seen as u32));
+            return Found { estimates: logits.to_vec(), always: false, ..found };
+        }
         if self.index.flags().get(self.head).is_some_and(|flag| *flag != 0) {
             return self.everything(true);
         }
-        let every: Vec<u32> = (0..covered).collect();
-        let exact = || logits.iter().map(|x| x[..covered as usize].to_vec()).collect();
         match *selection {
-            Selection::Threshold { .. } => self.everything(false),
+            Selection::TopK { .. } | Selection::Threshold { .. } => self.everything(false),
             Selection::Greedy { steps, exact, .. } => self.greedy(steps.of(covered), exact),
-            Selection::TopK { k } => self.ranked(exact(), &self.all(), &every, k.of(covered)),
             Selection::TopKApprox { k, steps } => {
                 let mut found = self.greedy(steps.of(covered), false);
                 if found.fallback {
                     return found;
                 }
-                let candidates = std::mem::take(&mut found.rows);
                 for (estimates, logits) in found.estimates.iter_mut().zip(logits) {
-                    candidates.iter().for_each(|row| {
+                    found.rows.iter().for_each(|row| {
                         estimates[*row as usize] = logits[*row as usize];
                     });
                 }
-                let (estimates, all) = (std::mem::take(&mut found.estimates), self.all());
-                let ranked = self.ranked(estimates, &all, &candidates, k.of(covered));
-                Found { candidates: found.candidates, entries: found.entries, ..ranked }
+                found.rows.retain(|row| *row >= self.sinks);
+                let ranks = ranks_by_largest(logits, &found.rows);
+                // Rows are counted by u32.
+                let ranked = Some(ranks.len() as u32);
+                Found { rows: self.best(&ranks, k.of(covered)).rows, ranked, ..found }
             }
             Selection::ComponentTopR { r, k } => {
                 let read = self.components(r as usize);
                 let unread: Vec<usize> =
                     self.all().into_iter().filter(|j| !read.contains(j)).collect();
-                let known = self.queries.iter().map(|q| self.known(q, &read)).collect();
-                let mut found = self.ranked(known, &read, &every, k.of(covered));
-                for (estimates, q) in found.estimates.iter_mut().zip(&self.queries) {
+                let mut known: Vec<Vec<f64>> =
+                    self.queries.iter().map(|q| self.known(q, &read)).collect();
+                let ranks: Vec<(f64, u32)> = every(covered as usize)
+                    .into_iter()
+                    .filter(|row| *row >= self.sinks)
+                    .map(|row| (self.rank(&known, &read, row), row))
+                    .collect();
+                for (known, q) in known.iter_mut().zip(&self.queries) {
                     let rest = self.mean_logit(q, &unread);
-                    estimates.iter_mut().for_each(|x| *x = self.capped(*x + rest));
+                    known.iter_mut().for_each(|x| *x += rest);
                 }
-                found
+                Found { estimates: known, ..self.best(&ranks, k.of(covered)) }
             }
         }
     }
@@ -90,6 +107,8 @@ impl Find<'_> {
         let (covered, count) = (self.covered(), self.queries.len());
         Found {
             rows: (0..covered).collect(),
+            always: true,
+            ranked: None,
             fallback,
             estimates: vec![vec![NO_KEY.into(); covered as usize]; count],
             candidates: vec![covered; count],
@@ -122,31 +141,39 @@ impl Find<'_> {
         let estimate = |q: &&[f32]| self.capped(self.mean_logit(q, &self.all()));
         let estimates = self.queries.iter().map(estimate);
         let estimates = estimates.map(|x| vec![x; is_found.len()]).collect();
-        Found { rows, fallback: false, estimates, candidates, entries }
+        Found { rows, always: true, ranked: None, fallback: false, estimates, candidates, entries }
     }
 
-    /// The `k` best of some rows by logits of some components.
-    fn ranked(&self, logits: Vec<Vec<f64>>, of: &[usize], rows: &[u32], k: u64) -> Found {
-        let means: Vec<f64> = self.queries.iter().map(|q| self.mean_logit(q, of)).collect();
-        let rank = |row: u32| match logits.as_slice() {
+    /// What a list is chosen by where only some components of logits are known.
+    fn rank(&self, known: &[Vec<f64>], components: &[usize], row: u32) -> f64 {
+        match known {
             [one] => one[row as usize],
-            all => log_sum(all.iter().zip(&means).map(|(x, mean)| x[row as usize] - mean)),
-        };
-        let mut ranked: Vec<(f64, u32)> = rows.iter().map(|row| (rank(*row), *row)).collect();
-        // Numbers that are none go first, then the best.
+            all => {
+                let each = all.iter().zip(&self.queries);
+                log_sum(each.map(|(x, q)| x[row as usize] - self.mean_logit(q, components)))
+            }
+        }
+    }
+
+    /// The `k` best rows by their ranks.
+    fn best(&self, ranks: &[(f64, u32)], k: u64) -> Found {
+        let mut ranked = ranks.to_vec();
+        // Numbers that are none go first, then the largest.
         ranked.sort_by(|(a, i), (b, j)| {
             let nan = b.is_nan().cmp(&a.is_nan());
             nan.then(b.partial_cmp(a).unwrap_or(Ordering::Equal)).then(i.cmp(j))
         });
-        let count = ranked.len() as u32;
         ranked.truncate(usize::try_from(k).unwrap_or(usize::MAX));
         let mut rows: Vec<u32> = ranked.into_iter().map(|(_, row)| row).collect();
         rows.sort_unstable();
-        let lists = self.queries.len();
+        // Rows are counted by u32.
+        let (lists, count) = (self.queries.len(), rows.len() as u32);
         Found {
             rows,
+            always: true,
+            ranked: None,
             fallback: false,
-            estimates: logits,
+            estimates: Vec::new(),
             candidates: vec![count; lists],
             entries: vec![0; lists],
         }
@@ -197,6 +224,21 @@ impl Find<'_> {
         let mean = |sum: &f32| f64::from(*sum) / f64::from(count);
         (count > 0).then(|| self.sums[2 * dim..].iter().map(mean).collect())
     }
+}
+
+/// Of some rows the largest exact logit of all query rows, each less the largest that its query row has.
+fn ranks_by_largest(logits: &[Vec<f64>], rows: &[u32]) -> Vec<(f64, u32)> {
+    let largest =
+        |x: &Vec<f64>| rows.iter().map(|row| x[*row as usize]).fold(f64::NEG_INFINITY, f64::max);
+    let tops: Vec<f64> = logits.iter().map(largest).collect();
+    let rank = |row: &u32| match logits {
+        [one] => one[*row as usize],
+        all => {
+            let each = all.iter().zip(&tops).map(|(x, top)| x[*row as usize] - top);
+            each.fold(f64::NEG_INFINITY, |a, b| if b > a || b.is_nan() { b } else { a })
+        }
+    };
+    rows.iter().map(|row| (rank(row), *row)).collect()
 }
 
 /// The logarithm of the sum of `exp`; [`NO_KEY`] of none.

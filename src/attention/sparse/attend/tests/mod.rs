@@ -1,3 +1,5 @@
+mod edges;
+
 use super::*;
 use crate::attention::reference::{Queries, decode_attention, weights};
 use crate::attention::sparse::{Amount, Selection, Share, greedy};
@@ -210,25 +212,32 @@ fn lists_have_sinks_then_new_rows_then_those_found() {
     let first =
         HeadData { keys: data.keys[..16 * dim].into(), values: data.values[..16 * dim].into() };
     let index = KeyIndex::build(dim, &[first], 0).unwrap();
-    let mode = Mode::new(Selection::TopK { k: Amount::Count(5) });
+    let mode = Mode::new(Selection::ComponentTopR { r: 4, k: Amount::Count(5) });
     let lists = Lists { sinks: 2, causal: true, share: Share::Query, ..lists(2, 1, 3) };
     let queries = SparseQueries { q: &q, lists, logits: scaled(dim), mode };
     let outcome = attend(&queries, &index, &slices(std::slice::from_ref(&data))).unwrap();
     for (row, (list, stats)) in outcome.lists.iter().zip(&outcome.stats).enumerate() {
         let seen = if row < 3 { 19 } else { 20 };
         assert_eq!(stats.seen, seen);
-        // The five best of the rows covered, by sorting.
+        // The five best of the rows covered but for sinks, by sorting.
         let logit = |i: &u32| {
             let at = *i as usize * dim;
             scaled(dim).of(&q[row * dim..(row + 1) * dim], &data.keys[at..at + dim])
         };
-        let mut best: Vec<u32> = (0..16).collect();
+        let mut best: Vec<u32> = (2..16).collect();
         best.sort_by(|a, b| logit(b).total_cmp(&logit(a)));
         best.truncate(5);
-        best.retain(|row| *row >= 2);
         best.sort();
         let expected: Vec<u32> = (0..2).chain(16..seen).chain(best).collect();
-        assert_eq!(list, &Listed { rows: expected, always: 2 + seen - 16, fallback: false });
+        assert_eq!(
+            list,
+            &Listed {
+                scored: expected.len() as u32,
+                rows: expected,
+                always: 2 + seen - 16,
+                fallback: false
+            }
+        );
         assert_eq!(stats.kept, list.rows);
         let all: Vec<u32> = (0..seen).collect();
         let q = &q[row * dim..(row + 1) * dim];
@@ -267,6 +276,33 @@ fn shared_lists_are_the_union() {
         assert_eq!(shared.kept, union.iter().copied().filter(stays).collect::<Vec<u32>>());
         assert!(shared.kept.len() < union.len());
     }
+}
+
+/// The best of all rows that a token sees, sinks and new ones not before others.
+#[test]
+fn exact_ranks_are_of_all_rows() {
+    let (dim, group, rows) = (4, 2, 30);
+    let mut rng = ChaCha8Rng::seed_from_u64(12);
+    let data = head(&mut rng, rows, dim);
+    let mut q = normal(&mut rng, group * dim);
+    // A sharp head beside one that is not.
+    q[..dim].iter_mut().for_each(|q| *q *= 8.0);
+    let index = KeyIndex::new(dim, &[1], 0).unwrap();
+    let lists = Lists { sinks: 4, causal: true, ..lists(1, 1, group as u32) };
+    let mode = Mode::new(Selection::TopK { k: Amount::Count(6) });
+    let queries = SparseQueries { q: &q, lists, logits: scaled(dim), mode };
+    let outcome = attend(&queries, &index, &slices(std::slice::from_ref(&data))).unwrap();
+    let mut rank = vec![f64::NEG_INFINITY; rows];
+    for q in q.chunks_exact(dim) {
+        let weights = weights(q, &data.keys, &scaled(dim));
+        let largest = weights.iter().copied().fold(0.0, f64::max);
+        rank.iter_mut().zip(&weights).for_each(|(rank, w)| *rank = rank.max(w / largest));
+    }
+    let mut best: Vec<u32> = (0..rows as u32).collect();
+    best.sort_by(|a, b| rank[*b as usize].total_cmp(&rank[*a as usize]));
+    best.truncate(6);
+    best.sort();
+    assert_eq!(outcome.lists, [Listed { rows: best, always: 0, scored: 30, fallback: false }]);
 }
 
 /// Heads of a group count alike in a rank whatever their sharpness.
@@ -362,96 +398,4 @@ fn the_weight_of_the_rest_is_about_right() {
             assert!((outcome.lse[0] - lse).abs() < 0.1, "{} and {lse}", outcome.lse[0]);
         }
     }
-}
-
-#[test]
-fn what_cannot_be_searched_is_attended_to_exactly() {
-    let (dim, rows) = (4, 12);
-    let mut rng = ChaCha8Rng::seed_from_u64(11);
-    let mut data = [0; 3].map(|_| head(&mut rng, rows, dim));
-    // The keys of the first head are all against the query; one of the second is no number.
-    data[0].keys.iter_mut().for_each(|k| *k = k.abs() + 0.1);
-    data[1].keys[9 * dim] = f32::NAN;
-    let mut q = vec![1.0; 3 * dim];
-    q[..dim].fill(-1.0);
-    let index = KeyIndex::build(dim, &data, 0).unwrap();
-    let all: Vec<u32> = (0..rows as u32).collect();
-    for mode in [Mode::aggressive(), Mode::conservative(), Mode::balanced()] {
-        let queries = SparseQueries { q: &q, lists: lists(1, 3, 1), logits: scaled(dim), mode };
-        let outcome = attend(&queries, &index, &slices(&data)).unwrap();
-        let fallbacks: Vec<bool> = outcome.stats.iter().map(|row| row.fallback).collect();
-        assert_eq!(fallbacks, [true, true, false]);
-        let (o, lse) = over_rows(&q[..dim], &data[0], &all, &scaled(dim));
-        close(&outcome.o[..dim], &o, "o");
-        close(&outcome.lse[..1], &[lse], "lse");
-        assert!(outcome.o[dim..2 * dim].iter().all(|o| o.is_nan()));
-        assert!(outcome.o[2 * dim..].iter().all(|o| o.is_finite()));
-    }
-    // Neither a query of zeros nor one that is no number points anywhere.
-    for (bad, nan) in [(0.0, false), (f32::NAN, true), (f32::INFINITY, true)] {
-        q[2 * dim..].fill(bad);
-        let lists = lists(1, 3, 1);
-        let queries = SparseQueries { q: &q, lists, logits: scaled(dim), mode: Mode::aggressive() };
-        let outcome = attend(&queries, &index, &slices(&data)).unwrap();
-        assert!(outcome.stats[2].fallback);
-        assert_eq!(outcome.stats[2].kept, all);
-        assert_eq!(outcome.o[2 * dim..].iter().all(|o| o.is_nan()), nan);
-    }
-}
-
-#[test]
-fn few_rows_or_none_are_no_trouble() {
-    let dim = 2;
-    for rows in [0, 1, 2] {
-        let data = HeadData { keys: vec![1.0; rows * dim], values: vec![2.0; rows * dim] };
-        let index = KeyIndex::build(dim, std::slice::from_ref(&data), 0).unwrap();
-        for selection in [
-            Mode::conservative().selection,
-            Selection::TopK { k: Amount::Count(4) },
-            Selection::TopKApprox { k: Amount::Count(4), steps: ALL },
-            Selection::ComponentTopR { r: 1, k: Amount::Count(4) },
-            Selection::Threshold { keep: 1.0 },
-        ] {
-            for tail in [Tail::None, Tail::Mean] {
-                let (mode, logits) = (Mode { selection, tail }, Logits::scaled(1.0));
-                let lists = Lists { sinks: 4, ..lists(1, 1, 1) };
-                let queries = SparseQueries { q: &[1.0, 0.5], lists, logits, mode };
-                let outcome =
-                    attend(&queries, &index, &slices(std::slice::from_ref(&data))).unwrap();
-                let expected = if rows == 0 { 0.0 } else { 2.0 };
-                close(&outcome.o, &[expected; 2], "o");
-                let lse = if rows == 0 { NO_KEY.into() } else { 1.5 + (rows as f64).ln() };
-                close(&outcome.lse, &[lse], "lse");
-                assert_eq!(outcome.stats[0].mass, 1.0);
-            }
-        }
-    }
-}
-
-#[test]
-fn bad_input_is_refused() {
-    let data = HeadData { keys: vec![1.0; 8], values: vec![2.0; 8] };
-    let index = KeyIndex::build(2, std::slice::from_ref(&data), 0).unwrap();
-    let right = SparseQueries {
-        q: &[1.0; 4],
-        lists: lists(2, 1, 1),
-        logits: Logits::scaled(1.0),
-        mode: Mode::conservative(),
-    };
-    let of =
-        |queries: &SparseQueries<'_>, data: &[HeadData]| attend(queries, &index, &slices(data));
-    let data = [data];
-    of(&right, &data).unwrap();
-    // The first of two new tokens does not see all four rows.
-    let causal = SparseQueries { lists: Lists { causal: true, ..right.lists }, ..right };
-    assert!(matches!(of(&causal, &data), Err(Error::Range { .. })));
-    let short = SparseQueries { q: &[1.0; 3], ..right };
-    assert!(matches!(of(&short, &data), Err(Error::Shape { .. })));
-    let flat = SparseQueries { logits: Logits::scaled(0.0), ..right };
-    assert!(matches!(of(&flat, &data), Err(Error::Range { .. })));
-    assert!(matches!(of(&right, &[]), Err(Error::Shape { .. })));
-    let ragged = [HeadData { keys: vec![1.0; 8], values: vec![2.0; 6] }];
-    assert!(matches!(of(&right, &ragged), Err(Error::Shape { .. })));
-    let mode = Mode::new(Selection::ComponentTopR { r: 3, k: ALL });
-    assert!(matches!(of(&SparseQueries { mode, ..right }, &data), Err(Error::Range { .. })));
 }
