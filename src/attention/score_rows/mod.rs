@@ -28,7 +28,7 @@
 //! | `baseline` | 128 lanes; a lane has a key | nothing |
 //! | `subgroup` | 128 lanes; a lane has 16 numbers of a key in registers, and the lanes of a key add up by shuffles | subgroups of at least the lanes of a key: 4, 8, 8, 8, 16 for `D` = 64, 80, 96, 128, 256 |
 //!
-//! Knobs: `reduce`, as of [`decode_split`](super::decode_split). [`Traffic`] is the rows of keys read, with
+//! Knobs: `reduce`, as of [`decode_split`](super::decode_split). [`Traffic`](crate::launch::Traffic) is the rows of keys read, with
 //! their parameters, `q`, and the scores; `rows` says how many rows that is. Source: the dense scores of exact
 //! top-k attention, and the second stage of "A^3", Ham et al., HPCA 2020, arXiv 2002.10941.
 
