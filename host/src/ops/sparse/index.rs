@@ -1,14 +1,15 @@
 //! An index of a cache's keys on the device.
 
-use crate::ops::attend_rows::args_of_rows;
-use crate::ops::{DeviceCache, DeviceRowMap};
-use crate::{Arg, Bound, Context, View};
+use crate::ops::build_index::{self, BoundIndex};
+use crate::ops::decode::Rows;
+use crate::ops::{DeviceCache, DeviceRowMap, IndexTensors, SortedTensors};
+use crate::{Context, View};
+use fewbytes::attention::Layout;
 use fewbytes::attention::sparse::{
-    Amount, BuildIndex, COLUMNS, FLAGS, INDEX_MAP, IndexMap, IndexParts, IndexShape, IndexSource,
-    ORDER, SORTED, SUMS,
+    Amount, BuildIndex, IndexMap, IndexParts, IndexShape, IndexSource,
 };
-use fewbytes::attention::{Layout, ROW_MAP};
-use fewbytes::{Error, Knobs, Result};
+use fewbytes::{Error, Result};
+use half::f16;
 
 /// Rows that an index is extended by are multiples of this, so that columns are written in whole words.
 const STEP: u32 = 64;
@@ -63,9 +64,8 @@ pub struct DeviceIndex {
     flags: View,
     sorted: Option<[View; 2]>,
     scratch: Option<View>,
-    build: Bound,
-    grow: Bound,
-    row_map: View,
+    build: BoundIndex,
+    grow: BoundIndex,
     /// Of the layout that rows were taken from.
     generation: u64,
 }
@@ -76,7 +76,7 @@ impl DeviceIndex {
     ///
     /// # Errors
     /// [`Error::BindingTooLarge`] naming the tensor: a cache can be split by its heads; as
-    /// [`IndexMap::new`], [`Context::plan_with`], [`Context::alloc`] and [`crate::Plan::bind`].
+    /// [`IndexMap::new`], [`Context::plan_with`], [`Context::alloc`] and [`build_index::Plan::bind`].
     pub fn new(
         ctx: &Context,
         cache: &DeviceCache,
@@ -96,48 +96,45 @@ impl DeviceIndex {
         let source = |at_once| IndexSource { shape, tensor_rows, map: row_map, index: of, at_once };
         let build = BuildIndex { source: source(of.most), parts, grows: false };
         let grow = BuildIndex { source: source(tail), parts, grows: true };
-        let plans =
-            [ctx.plan_with(&build, &Knobs::DEFAULT)?, ctx.plan_with(&grow, &Knobs::DEFAULT)?];
-        let words = |count: u64| ctx.alloc::<u32>(usize::try_from(count).unwrap_or(usize::MAX));
-        let bytes = plans.iter().map(crate::Plan::scratch_bytes).max().unwrap_or(0);
-        let scratch = if bytes > 0 { Some(words(bytes.div_ceil(4))?) } else { None };
-        let numbers = |count: u64| ctx.alloc::<f32>(usize::try_from(count).unwrap_or(usize::MAX));
-        let (columns, sums) = (words(of.words())?, numbers(of.sums_len())?);
-        let (map_words, flags) = (words(of.map_words())?, words(of.heads.into())?);
+        let plans = [build_index::plan(ctx, &build)?, build_index::plan(ctx, &grow)?];
+        let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        let bytes = plans.iter().map(build_index::Plan::scratch_bytes).max().unwrap_or(0);
+        let scratch = if bytes > 0 { Some(ctx.alloc::<u8>(count(bytes))?) } else { None };
+        let columns = ctx.alloc::<f16>(count(of.elements.into()))?;
+        let sums = ctx.alloc::<f32>(count(of.sums_len()))?;
+        let words = ctx.alloc::<u32>(count(of.map_words()))?;
+        let flags = ctx.alloc::<u32>(heads)?;
         let sorted = match options.sorted {
-            true => Some([words(of.words())?, words(of.order_words())?]),
+            true => {
+                let order = ctx.alloc::<u32>(count(of.order_words()))?;
+                Some([ctx.alloc::<f16>(count(of.elements.into()))?, order])
+            }
             false => None,
         };
-        let one = |binding, view| Arg { binding, pieces: std::slice::from_ref(view) };
-        let (tensors, params) = (
-            [Some(cache.keys()), Some(cache.values())],
-            [cache.key_params(), cache.value_params()],
-        );
-        let mut args = args_of_rows(&shape, tensor_rows, tensors, params)?;
-        args.extend([
-            one(ROW_MAP, map.words()),
-            one(INDEX_MAP, &map_words),
-            one(COLUMNS, &columns),
-            one(SUMS, &sums),
-            one(FLAGS, &flags),
-        ]);
-        if let Some([values, order]) = &sorted {
-            args.extend([one(SORTED, values), one(ORDER, order)]);
-        }
-        let [build, grow] = plans.map(|plan| plan.bind(&args, scratch.as_ref()));
+        let pair = sorted.as_ref().map(|[sorted, order]| SortedTensors { sorted, order });
+        let tensors = IndexTensors {
+            map: &words,
+            columns: &columns,
+            flags: &flags,
+            sums: Some(&sums),
+            sorted: pair,
+        };
+        let rows = Rows::of(cache);
+        let bind = |plan: &build_index::Plan| plan.bind(&rows, map, &tensors, scratch.as_ref());
+        let [build, grow] = &plans;
+        let (build, grow) = (bind(build)?, bind(grow)?);
         Ok(Self {
             map: index,
             tail,
             budget: None,
-            build: build?,
-            grow: grow?,
-            words: map_words,
+            words,
             columns,
             sums,
             flags,
             sorted,
             scratch,
-            row_map: map.words().clone(),
+            build,
+            grow,
             generation: layout.generation(),
         })
     }
@@ -187,14 +184,11 @@ impl DeviceIndex {
         let lacking = self.map.heads().iter().zip(&targets);
         let lacking = lacking.map(|(head, target)| target.saturating_sub(head.rows)).max();
         let lacking = lacking.unwrap_or(0);
-        if covered && lacking < self.tail {
-            return Ok(Update::None);
-        }
         if self.map.heads().iter().zip(&targets).any(|(head, target)| head.rows > *target) {
             let what = "rows of a layout that an index covers";
             return Err(Error::shape(what, "as many as before or more", "fewer"));
         }
-        if lacking == 0 {
+        if lacking == 0 || (covered && lacking < self.tail) {
             return Ok(Update::None);
         }
         let update = match covered {
@@ -209,8 +203,6 @@ impl DeviceIndex {
         self.map = map;
         self.generation = layout.generation();
         if update == Update::Build {
-            let zeros = vec![0.0f32; usize::try_from(self.sums.len()).unwrap_or(0)];
-            ctx.write(&self.sums, &zeros)?;
             ctx.write(&self.flags, &vec![0u32; heads])?;
         }
         self.tell(ctx)?;
@@ -228,8 +220,7 @@ impl DeviceIndex {
     /// Records what an update asks for.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a row map that is not the one bound or not of the layout as it is;
-    /// [`Error::DeviceLost`].
+    /// As [`BoundIndex::record`].
     pub fn record(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -237,16 +228,11 @@ impl DeviceIndex {
         map: &DeviceRowMap,
         layout: &Layout,
     ) -> Result<()> {
-        let bound = match update {
-            Update::None => return Ok(()),
-            Update::Build => &self.build,
-            Update::Grow => &self.grow,
-        };
-        if *map.words() != self.row_map {
-            return Err(Error::shape("row map", "the one that was bound", "another"));
+        match update {
+            Update::None => Ok(()),
+            Update::Build => self.build.record(pass, &self.map, map, layout),
+            Update::Grow => self.grow.record(pass, &self.map, map, layout),
         }
-        map.map().check(layout)?;
-        bound.record(pass)
     }
 
     /// Whether every row that the index covers is seen by all of `q_len` new tokens of a layout, and none has
