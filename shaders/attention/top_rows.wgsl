@@ -42,13 +42,8 @@ fn top_rows(
     let tail = max(covered, sinks);
     let always = sinks + seen - tail;
     let there = min(always, params.capacity);
-    var beside = begin(list, index);
     for (var at = index; at < there; at += LANES) {
-        let row = select(at - sinks + tail, at, at < sinks);
-        put(list, at, tensor_row(segment, row));
-        if row < covered {
-            beside = listed(beside, list, at, row);
-        }
+        put(list, at, select(at - sinks + tail, at, at < sinks));
     }
     let blind = is_blind(head);
     let first = min(sinks, covered);
@@ -61,8 +56,7 @@ fn top_rows(
     }
     if taken == count || blind {
         for (var i = index; i < taken; i += LANES) {
-            put(list, there + i, tensor_row(segment, first + i));
-            beside = listed(beside, list, there + i, first + i);
+            put(list, there + i, first + i);
         }
     } else if taken > 0u {
         let span = Span(list, first, covered);
@@ -103,14 +97,23 @@ fn top_rows(
                 let place = countTrailingZeros(own);
                 let is_equal = ((same >> place) & 1u) != 0u;
                 if !is_equal || own_equal < cut.quota {
-                    let row = 4u * (tile + OWN * index) + place;
-                    put(list, at, tensor_row(segment, row));
-                    beside = listed(beside, list, at, row);
+                    put(list, at, 4u * (tile + OWN * index) + place);
                     at += 1u;
                 }
                 own_equal += u32(is_equal);
             }
         }
+    }
+    // Until here a list has rows as its head numbers them: where they lie, and what they weigh, is looked up by
+    // all lanes side by side.
+    storageBarrier();
+    var beside = begin(list, index);
+    for (var at = index; at < there + taken; at += LANES) {
+        let row = lists[list * params.capacity + at];
+        if row < covered {
+            beside = listed(beside, list, at, row);
+        }
+        put(list, at, tensor_row(segment, row));
     }
     finish(beside, list, blind || taken == count, index);
 }

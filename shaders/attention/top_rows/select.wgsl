@@ -1,8 +1,9 @@
-// The key of the last row that is wanted. Ranks are counted in bins of equal width between the lowest and
-// the highest of some of them, because their exponents are nearly all alike: bins of the bits themselves
-// would make lanes wait for each other. A rank's bin never falls as the rank rises, however it is rounded, so
-// what is found is exact whatever the bins are. Few keys of the bin in question are compared with each
-// other; where they are many, their digits are counted as those of a radix selection.
+// The key of the last row that is wanted. Ranks are counted in bins of equal width between the lowest and the
+// highest of some of them, because their exponents are nearly all alike: bins of the bits themselves would
+// make lanes wait for each other. The sample also tells below which rank few are wanted: those are not
+// counted, unless too few are left. A rank's bin never falls as the rank rises, however it is rounded, so what
+// is found is exact whatever the bins are. Few keys of the bin in question are compared with each other; where
+// they are many, their digits are counted as those of a radix selection.
 // Expects: keys.wgsl, a part with ranks_at, one with scan, const LANES.
 
 const BINS: u32 = 2048u;
@@ -34,7 +35,11 @@ struct Bins {
     high: f32,
     // Bins of a unit.
     scale: f32,
+    // What is below is not counted; all is where this is the lowest number.
+    least: f32,
 }
+
+const LOWEST: f32 = -3.4e38;
 
 // The last key, and how many rows that have it are wanted.
 struct Cut {
@@ -63,8 +68,12 @@ fn clear_bins(index: u32) {
 }
 
 // Of bins from the largest down the one in which the wanted number is reached: its number, how many are in
-// larger ones, how many are in it. To be called by all lanes, once all have counted.
+// larger ones, how many are in it, and 1; the last is 0 where it is not reached. To be called by all lanes,
+// once all have counted.
 fn find(wanted: u32, lane: Lane) -> vec4<u32> {
+    if index_of(lane) == 0u {
+        found = vec4<u32>(0u);
+    }
     workgroupBarrier();
     let first = BINS - 1u - EACH * index_of(lane);
     var counts: array<u32, EACH>;
@@ -76,15 +85,24 @@ fn find(wanted: u32, lane: Lane) -> vec4<u32> {
     var above = scan(own, lane).before;
     for (var i = 0u; i < EACH; i += 1u) {
         if above < wanted && wanted <= above + counts[i] {
-            found = vec4<u32>(first - i, above, counts[i], 0u);
+            found = vec4<u32>(first - i, above, counts[i], 1u);
         }
         above += counts[i];
     }
     return workgroupUniformLoad(&found);
 }
 
-// Bins between the finite extremes of a quad of each lane, evenly spread.
-fn make_bins(span: Span, lane: Lane) -> Bins {
+// Equal bins from one number to another, and what is counted.
+fn bins_between(low: f32, high: f32, least: f32) -> Bins {
+    let width = high - low;
+    let some = width > 1e-30 && width < 3e38;
+    let scale = select(0.0, f32(BINS - 1u) / select(1.0, width, some), some);
+    return Bins(low, high, scale, least);
+}
+
+// Bins between the finite extremes of a quad of each lane, evenly spread: the second ones. The first ones
+// begin where so few of the sample are above that about twice as many rows as are wanted are counted.
+fn make_bins(span: Span, wanted: u32, lane: Lane) -> array<Bins, 2> {
     let index = index_of(lane);
     if index == 0u {
         atomicStore(&lowest, 0xffffffffu);
@@ -98,7 +116,8 @@ fn make_bins(span: Span, lane: Lane) -> Bins {
     let ranks = ranks_at(span.list, quad);
     let keys = keys_of(ranks);
     let finite = (bitcast<vec4<u32>>(ranks) & vec4<u32>(0x7f800000u)) != vec4<u32>(0x7f800000u);
-    let there = within(span, quad) & finite;
+    let own_quad = vec4<bool>(first + index * step <= last_quad(span));
+    let there = within(span, quad) & finite & own_quad;
     let lows = select(vec4<u32>(0xffffffffu), keys, there);
     let highs = select(vec4<u32>(0u), keys, there);
     let least = lowest_of(min(min(lows.x, lows.y), min(lows.z, lows.w)));
@@ -111,9 +130,20 @@ fn make_bins(span: Span, lane: Lane) -> Bins {
     let none = atomicLoad(&highest) == 0u;
     let low = select(number_of(atomicLoad(&lowest)), 0.0, none);
     let high = select(number_of(atomicLoad(&highest)), 0.0, none);
-    let width = high - low;
-    let some = width > 1e-30 && width < 3e38;
-    return Bins(low, high, select(0.0, f32(BINS - 1u) / select(1.0, width, some), some));
+    let all = bins_between(low, high, LOWEST);
+    let own = bins_of(all, ranks);
+    for (var c = 0u; c < 4u; c += 1u) {
+        if there[c] {
+            atomicAdd(&words[own[c]], 1u);
+        }
+    }
+    // Of rows as many as a quad of a lane stands for, and a few more for luck.
+    let share = f32(4u * LANES) / f32(span.end - span.first);
+    let bin = find(u32(min(1.25 * share, 1.0) * f32(wanted)) + 32u, lane);
+    clear_bins(index);
+    let start = low + f32(bin.x) / max(all.scale, 1e-30);
+    let above = select(low, start, bin.w == 1u && start > low && start < high);
+    return array<Bins, 2>(bins_between(above, high, above), all);
 }
 
 fn bins_of(bins: Bins, ranks: vec4<f32>) -> vec4<u32> {
@@ -121,6 +151,31 @@ fn bins_of(bins: Bins, ranks: vec4<f32>) -> vec4<u32> {
     let inside = clamp(select(ranks, high, is_nan(ranks)), vec4<f32>(bins.low), high);
     let place = (inside - vec4<f32>(bins.low)) * vec4<f32>(bins.scale);
     return min(vec4<u32>(place), vec4<u32>(BINS - 1u));
+}
+
+// Which of four ranks are counted: NaN is.
+fn counted(span: Span, bins: Bins, quad: u32, ranks: vec4<f32>) -> vec4<bool> {
+    let low = (ranks < vec4<f32>(bins.least)) & vec4<bool>(bins.least > LOWEST);
+    return within(span, quad) & !low;
+}
+
+fn count_ranks(span: Span, bins: Bins, index: u32) {
+    let last = last_quad(span);
+    for (var tile = span.first / 4u; tile <= last; tile += AHEAD * LANES) {
+        var all: array<vec4<f32>, AHEAD>;
+        for (var i = 0u; i < AHEAD; i += 1u) {
+            all[i] = ranks_at(span.list, min(tile + i * LANES + index, last));
+        }
+        for (var i = 0u; i < AHEAD; i += 1u) {
+            let there = counted(span, bins, tile + i * LANES + index, all[i]);
+            let own = bins_of(bins, all[i]);
+            for (var c = 0u; c < 4u; c += 1u) {
+                if there[c] {
+                    atomicAdd(&words[own[c]], 1u);
+                }
+            }
+        }
+    }
 }
 
 // Which digits of keys are known already, and which are counted.
@@ -136,7 +191,8 @@ fn count_digits(span: Span, bins: Bins, bin: u32, digit: Digit, index: u32) {
         let ranks = ranks_at(span.list, quad);
         let keys = keys_of(ranks);
         let same = (keys & vec4<u32>(digit.mask)) == vec4<u32>(digit.known);
-        let own = within(span, quad) & same & (bins_of(bins, ranks) == vec4<u32>(bin));
+        let there = counted(span, bins, quad, ranks);
+        let own = there & same & (bins_of(bins, ranks) == vec4<u32>(bin));
         for (var i = 0u; i < 4u; i += 1u) {
             if own[i] {
                 // The last digit has ten bits only, and those above it are known.
@@ -149,25 +205,19 @@ fn count_digits(span: Span, bins: Bins, bin: u32, digit: Digit, index: u32) {
 // The last of `wanted` rows of a span, of at least one and fewer than it has. To be called by all lanes.
 fn cut_of(span: Span, wanted: u32, lane: Lane) -> Cut {
     let index = index_of(lane);
-    let bins = make_bins(span, lane);
+    var both = make_bins(span, wanted, lane);
     let start = span.first / 4u;
     let last = last_quad(span);
-    for (var tile = start; tile <= last; tile += AHEAD * LANES) {
-        var all: array<vec4<f32>, AHEAD>;
-        for (var i = 0u; i < AHEAD; i += 1u) {
-            all[i] = ranks_at(span.list, min(tile + i * LANES + index, last));
-        }
-        for (var i = 0u; i < AHEAD; i += 1u) {
-            let there = within(span, tile + i * LANES + index);
-            let own = bins_of(bins, all[i]);
-            for (var c = 0u; c < 4u; c += 1u) {
-                if there[c] {
-                    atomicAdd(&words[own[c]], 1u);
-                }
-            }
-        }
+    var bins = both[0];
+    count_ranks(span, bins, index);
+    var bin = find(wanted, lane);
+    if bin.w == 0u {
+        // The sample was not like the others.
+        bins = both[1];
+        clear_bins(index);
+        count_ranks(span, bins, index);
+        bin = find(wanted, lane);
     }
-    let bin = find(wanted, lane);
     var left = wanted - bin.y;
     if bin.z <= CACHE {
         for (var tile = start; tile <= last; tile += AHEAD * LANES) {
@@ -176,7 +226,7 @@ fn cut_of(span: Span, wanted: u32, lane: Lane) -> Cut {
                 all[i] = ranks_at(span.list, min(tile + i * LANES + index, last));
             }
             for (var i = 0u; i < AHEAD; i += 1u) {
-                let there = within(span, tile + i * LANES + index);
+                let there = counted(span, bins, tile + i * LANES + index, all[i]);
                 let own = there & (bins_of(bins, all[i]) == vec4<u32>(bin.x));
                 if any(own) {
                     let keys = keys_of(all[i]);

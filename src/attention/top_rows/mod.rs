@@ -31,12 +31,15 @@
 //! # Selection
 //! A workgroup makes a list. A radix selection by digits of 11 bits would count nearly all keys in few bins,
 //! since ranks are logarithms of one magnitude, and lanes would wait for each other. So ranks are first
-//! counted in 2048 bins of equal width between the extremes of a sample of 4 rows a lane; outside of them the
-//! first and the last bin go on. A bin's number does not fall as a rank rises, rounded or not, so the bin in
+//! counted in 2048 bins of equal width. They go from a rank that, by a sample of 4 rows a lane, somewhat more
+//! rows than are wanted are above of, to the sample's highest; the last goes on, and lower ranks are not
+//! counted, which spares most of the additions. Where too few are above, all are counted, from the sample's
+//! lowest on. A bin's number does not fall as a rank rises, rounded or not, so the bin in
 //! which the `k`-th rank lies is found exactly, whatever the sample was. Its keys are gathered in workgroup
 //! memory and compared with each other; where they are more than 512 (equal ranks, outliers), digits of 11, 11
 //! and 10 bits of them are counted instead. Ranks are read three times (six then), 16 bytes a lane and four
-//! loads under way: counting, gathering, listing; after the first time from caches.
+//! loads under way: counting, gathering, listing; after the first time from caches. Where listed rows lie in
+//! the tensors, and what they weigh, is looked up last, by all lanes side by side.
 //!
 //! | variant | needs |
 //! |---|---|
