@@ -15,7 +15,7 @@ use fewbytes::attention::{
 };
 use fewbytes::linear::Activation;
 use fewbytes::{Knobs, Spec as _};
-use fewbytes_wgpu::measure::{self, Budget, Operands, Options, Order, Probe};
+use fewbytes_wgpu::measure::{Budget, Operands, Options, Order, Probe};
 use fewbytes_wgpu::ops::decode::{self, CalibrationOptions};
 use fewbytes_wgpu::{Context, View, wgpu};
 use serde::Serialize;
@@ -101,7 +101,7 @@ fn measured(ctx: &Context, cli: &Cli, device: String) -> Result<Found> {
                 }
                 let options = timing(cli.quick);
                 let point = Point { ctx, kv_heads, group, head_dim, batch, context, options };
-                point.lines(&mut found)?;
+                point.lines(&mut probe, &mut found)?;
             }
         }
     }
@@ -130,7 +130,7 @@ impl Point<'_> {
         DecodeQueries { input: f16, output: f16, ..DecodeQueries::new(shape, self.group) }
     }
 
-    fn lines(&self, found: &mut Found) -> Result<()> {
+    fn lines(&self, probe: &mut Probe, found: &mut Found) -> Result<()> {
         let shape = self.shape()?;
         let layout =
             Layout::ragged(shape, &vec![self.context; shape.kv_heads()], 16, self.context)?;
@@ -140,10 +140,12 @@ impl Point<'_> {
             found.too_large.push(format!("{kv_heads}x{group}x{head_dim} b{batch} {context}"));
             return Ok(());
         }
+        // While pipelines are compiled a device's clock falls.
+        probe.wake(self.ctx)?;
         let (dense_ns, dense_bytes) = self.dense(&layout)?;
         let sorted = self.sorted(&layout)?;
         for (mode, of) in modes(self.head_dim as u32) {
-            let (ns, bytes, launches, settled) = match self.step(&layout, of, &sorted) {
+            let (ns, bytes, launches, settled) = match self.step(probe, &layout, of, &sorted) {
                 Ok(measured) => measured,
                 Err(error) => {
                     println!("  {mode} at {}: {error:#}", self.context);
@@ -234,6 +236,7 @@ impl Point<'_> {
     #[expect(clippy::type_complexity, reason = "a line's parts")]
     fn step(
         &self,
+        probe: &mut Probe,
         layout: &Layout,
         mode: Mode,
         [sorted, order]: &[View; 2],
@@ -280,14 +283,16 @@ impl Point<'_> {
         ];
         let (mut before, mut settled, mut bytes) = (0.0, true, 0);
         let mut added = Vec::new();
+        let mut plans = Vec::new();
         for last in 0..launches.len() {
-            let part: Vec<_> = launches[..=last].to_vec();
-            let name = part[last].kernel().to_owned();
-            let plan = ctx.plan_launches(part)?;
-            let rotation = operands.rotation_with(ctx, &plan, &others)?;
-            let timing = measure::time(ctx, &rotation, &self.options)?;
+            plans.push(ctx.plan_launches(launches[..=last].to_vec())?);
+        }
+        probe.wake(ctx)?;
+        for (plan, launch) in plans.iter().zip(&launches) {
+            let rotation = operands.rotation_with(ctx, plan, &others)?;
+            let timing = probe.time(ctx, &rotation, &self.options)?;
             let ns = timing.dispatch_ns.median;
-            added.push((name, ns - before));
+            added.push((launch.kernel().to_owned(), ns - before));
             (before, settled) = (ns, settled && timing.settled);
             bytes = plan.traffic().bytes();
         }
