@@ -375,6 +375,39 @@ fn the_rest_has_its_weight_and_the_mean_value() {
     }
 }
 
+/// What is taken from all keys alike changes no rank, no weight and no estimate, but what a greedy search sees.
+#[test]
+fn a_centred_index_finds_rows_behind_large_means() {
+    let (dim, rows) = (16, 300);
+    let mut rng = ChaCha8Rng::seed_from_u64(13);
+    let mut data = head(&mut rng, rows, dim);
+    // One component is large in all keys.
+    // 16ths are exact there.
+    data.keys.iter_mut().step_by(dim).for_each(|k| *k = (16.0 * *k).round() / 16.0 + 64.0);
+    let q: Vec<f32> = normal(&mut rng, 2 * dim).iter().map(|q| 2.0 * q.abs() + 2.0).collect();
+    let heads = std::slice::from_ref(&data);
+    let indices = [KeyIndex::build(dim, heads, 0), KeyIndex::build_centred(dim, heads, 0)];
+    let [plain, centred] = indices.map(|index| {
+        [
+            Selection::ComponentTopR { r: 5, k: Amount::Count(9) },
+            Selection::Greedy { steps: Amount::Fraction(0.5), keep: 0.0, exact: true },
+        ]
+        .map(|selection| {
+            let mode = Mode { selection, tail: Tail::Mean };
+            let queries = SparseQueries { q: &q, lists: lists(1, 1, 2), logits: scaled(dim), mode };
+            attend(&queries, index.as_ref().unwrap(), &slices(heads)).unwrap()
+        })
+    });
+    assert_eq!(plain[0].lists, centred[0].lists);
+    for (a, b) in plain[0].lse.iter().zip(&centred[0].lse) {
+        assert!((a - b).abs() < 0.01, "{a} {b}");
+    }
+    for at in 0..2 {
+        let [plain, centred] = [&plain, &centred].map(|found| found[1].stats[at].mass);
+        assert!(1.0 - centred < (1.0 - plain) / 2.0, "{plain} {centred}");
+    }
+}
+
 /// Of rows that nothing is known of the weight is estimated, from few components better than from none.
 #[test]
 fn the_weight_of_the_rest_is_about_right() {
