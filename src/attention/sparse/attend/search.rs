@@ -191,7 +191,10 @@ impl Find<'_> {
 
     /// What some components make of the logit of every covered row, without softcap.
     fn known(&self, q: &[f32], components: &[usize]) -> Vec<f64> {
-        let mut known = vec![0.0; self.covered() as usize];
+        let offsets = self.index.offsets(self.head);
+        let centre = |j: &usize| self.logits.scale * f64::from(q[*j]) * f64::from(offsets[*j]);
+        let centre: f64 = components.iter().map(centre).sum();
+        let mut known = vec![centre; self.covered() as usize];
         for &j in components {
             let x = self.logits.scale * f64::from(q[j]);
             let column = self.index.column(self.head, j);
