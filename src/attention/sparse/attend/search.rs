@@ -1,6 +1,6 @@
 //! Which covered rows a list gets.
 
-use super::products::{search_by_totals, walks};
+use super::products::walks;
 use crate::attention::NO_KEY;
 use crate::attention::reference::Logits;
 use crate::attention::sparse::sorted::KeyIndex;
@@ -126,7 +126,7 @@ impl Find<'_> {
             };
             let found = match exact {
                 true => greedy::search(&columns, rows, steps),
-                false => search_by_totals(&columns, rows, steps),
+                false => greedy::plan(&columns, steps, greedy::Low::Cheap).found(&columns, rows),
             };
             let own = found.candidates();
             own.iter().for_each(|row| is_found[*row as usize] = true);

@@ -5,7 +5,7 @@ use super::*;
 use crate::attention::reference::{Queries, decode_attention, weights};
 use crate::attention::sparse::{Amount, Selection, Share, greedy};
 use crate::attention::{CacheShape, KvCache, KvElement, Layout};
-use products::{search_by_totals, walks};
+use products::walks;
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -110,7 +110,7 @@ fn a_search_to_the_end_finds_the_scores() {
         let (columns, scores) = (walks(&index, 0, &q).unwrap(), scores(&q));
         let all = (rows * dim) as u64;
         for found in [
-            search_by_totals(&columns, rows, all),
+            greedy::plan(&columns, all, greedy::Low::Cheap).found(&columns, rows),
             // A step without effect on one side may be needed for each on the other.
             greedy::search(&columns, rows, 2 * all),
         ] {
@@ -161,7 +161,7 @@ fn steps_by_totals_are_never_fewer() {
         let index = KeyIndex::build(dim, &[data], 0).unwrap();
         let columns = walks(&index, 0, &q).unwrap();
         for steps in [1, 16, 64, 128] {
-            let cheap = search_by_totals(&columns, rows, steps);
+            let cheap = greedy::plan(&columns, steps, greedy::Low::Cheap).found(&columns, rows);
             let exact = greedy::search(&columns, rows, steps);
             assert_eq!(cheap.highest, exact.highest);
             assert!(cheap.low_steps >= exact.low_steps);
