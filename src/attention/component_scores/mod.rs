@@ -115,6 +115,14 @@ impl ComponentScores {
         self.lists.tokens * self.lists.heads
     }
 
+    /// Query rows of a KV head, and those that fill blocks of four up.
+    fn rows(&self) -> u32 {
+        match self.lists.group {
+            group @ 1..=2 => group,
+            group => group.next_multiple_of(4),
+        }
+    }
+
     /// Workgroups of a token and KV head, as many parts of each query row.
     pub fn groups(&self) -> u32 {
         let pieces = self.index.most.div_ceil(PIECE * LANES).max(1);
@@ -160,10 +168,11 @@ impl ComponentScores {
             let what = format!("head dimension of {NAME}");
             return Err(Error::range(what, "multiples of 4", index.dim));
         }
-        let most = index.dim.min(WEIGHTS / lists.group);
+        let most = index.dim.min(WEIGHTS / self.rows());
         if !(1..=most).contains(components) {
             let limit = format!(
-                "1..={most}, the columns of the index and {WEIGHTS} numbers of the query heads of a KV head"
+                "1..={most}, the columns of the index and {WEIGHTS} numbers of the query heads of a KV head, \
+                 rounded up to whole blocks"
             );
             return Err(Error::range(format!("components of {NAME}"), limit, components));
         }
@@ -217,6 +226,11 @@ impl ComponentScores {
             self.ranked(),
         );
         let parts = vec![
+            match lists.group {
+                1 => part!("attention/block_1.wgsl"),
+                2 => part!("attention/block_2.wgsl"),
+                _ => part!("attention/block_4.wgsl"),
+            },
             match self.input {
                 Activation::F32 => part!("attention/q_f32.wgsl"),
                 Activation::F16 => part!("attention/q_f16.wgsl"),
@@ -249,7 +263,7 @@ impl Spec for ComponentScores {
             Tail::None => &BINDINGS[..6],
             Tail::Mean => &BINDINGS[..],
         };
-        let (places, group) = (self.places(), self.lists.group);
+        let places = self.places();
         let params = Params {
             places,
             heads: self.lists.heads,
@@ -262,7 +276,8 @@ impl Spec for ComponentScores {
             unused: [0; 2],
         };
         let needs = Needs {
-            workgroup_bytes: 4 * (self.index.dim + self.components * (1 + group) + 8 * LANES),
+            workgroup_bytes: 4 * (self.index.dim + self.components * (1 + self.rows()) + 8 * LANES)
+                + 32 * self.rows().div_ceil(4),
             invocations: LANES,
             storage_buffers: bindings.len() as u32 - 1,
             binding_bytes: largest(&operands),
