@@ -253,7 +253,7 @@ pub(crate) fn text(arguments: &Arguments, found: &Found) -> String {
     let largest = 100.0 * longest;
     text + &format!(
         "{steps} steps behind {context} rows of {heads} heads of {dim}, {group} query heads each\n\
-         index: made {} times, grown {} times; {} MiB\n\
+         index: {} x Build, {} x Grow; {} MiB\n\
          error: median {middle:.2} %, largest {largest:.2} % of the output's length, against attention to \
          all rows\n\n\
          {rows}\n\nbytes by the kernels' count, {share:.1} % of those of attention to all rows",

@@ -112,7 +112,7 @@ fn an_index_follows_a_cache_that_grows() {
         let middle = crate::median(found.errors.clone());
         assert!(middle < 0.5, "{mode:?}: {middle}");
         let text = decode::text(&arguments, &found);
-        let grown = format!("grown {} times", expected.len().saturating_sub(1));
+        let grown = format!("{} x Grow", expected.len().saturating_sub(1));
         assert!(text.contains(&grown) && text.contains("bytes read"), "{text}");
     }
 }
