@@ -302,3 +302,97 @@ fn what_cannot_be_is_refused() {
     assert_eq!(index.update(&ctx, device.layout(), 1).unwrap(), Update::Build);
     assert!(index.memory_bytes() > 0);
 }
+
+/// Old rows by components, recent ones all: parts that know nothing of each other.
+#[test]
+fn outputs_merge_with_attention_to_a_recent_window() {
+    use fewbytes::attention::reference::{Queries, State, decode_attention};
+    use fewbytes::attention::{DecodeMerge, Planner, Schedule};
+    use fewbytes_wgpu::ops::decode::{self, DecodePlan, Rows};
+    use fewbytes_wgpu::ops::decode_merge::{self, Source};
+    // As many query rows as make sums of both parts begin where bindings may.
+    const HEADS: usize = 4;
+    const GROUP: usize = 16;
+    for ctx in contexts() {
+        let [old, recent] = [500, 70].map(|rows| cache(KvElement::F16, &[rows; HEADS], 1, 0));
+        let shape = *old.shape();
+        let queries = DecodeQueries { lse: true, ..DecodeQueries::new(&shape, GROUP) };
+        let elements = HEADS * GROUP * DIM;
+        let mut rng = ChaCha8Rng::seed_from_u64(11);
+        let asked: Vec<f32> = numbers(&mut rng, elements).iter().map(|q| 3.0 * q).collect();
+        let q = ctx.upload(&asked).unwrap();
+        let (o, lse) = (
+            ctx.alloc::<f32>(2 * elements).unwrap(),
+            ctx.alloc::<f32>(2 * elements / DIM).unwrap(),
+        );
+        let part = |part: usize| {
+            let own = |each: usize| part * each..(part + 1) * each;
+            (o.slice(own(elements)).unwrap(), lse.slice(own(elements / DIM)).unwrap())
+        };
+
+        let device = DeviceCache::upload(&ctx, &old).unwrap();
+        let map = RowMap::new(device.layout(), &[]).unwrap();
+        let map = DeviceRowMap::upload(&ctx, map).unwrap();
+        let mut index = DeviceIndex::new(&ctx, &device, &map, &IndexOptions::columns()).unwrap();
+        let selection = Selection::ComponentTopR { r: 24, k: Amount::Count(60) };
+        let mode = Mode { selection, tail: Tail::Mean };
+        let options = SparseOptions { causal: false, ..SparseOptions::new(mode) };
+        let sparse =
+            SparseAttention::new(&ctx, &device, &map, Some(&index), queries, &options).unwrap();
+        index.set_budget(&ctx, sparse.budget()).unwrap();
+        let update = index.update(&ctx, device.layout(), 1).unwrap();
+        let (own, sums) = part(0);
+        let bound = sparse.bind(&q, &device, &map, Some(&index), &own, Some(&sums)).unwrap();
+        ctx.submit(|pass| {
+            index.record(pass, update, &map, device.layout())?;
+            bound.record(pass, &map, Some(&index), device.layout())
+        })
+        .unwrap();
+
+        let window = DeviceCache::upload(&ctx, &recent).unwrap();
+        let plan = Planner::Stream.plan_layout(window.layout(), 4).unwrap();
+        let schedule = Schedule::new(&plan, window.layout(), &[]).unwrap();
+        let schedule = DecodePlan::upload(&ctx, schedule).unwrap();
+        let layout = window.layout();
+        let dense = decode::plan(&ctx, &schedule, layout, queries, &fewbytes::Knobs::DEFAULT);
+        let dense = dense.unwrap();
+        let scratch = ctx.alloc::<u8>(dense.scratch_bytes() as usize).unwrap();
+        let (own, sums) = part(1);
+        let rows = Rows::of(&window);
+        let bound = dense.bind(&schedule, &q, &rows, &own, Some(&sums), Some(&scratch)).unwrap();
+        ctx.submit(|pass| bound.record(pass, &schedule, window.layout())).unwrap();
+
+        let merge = decode_merge::plan(&ctx, &DecodeMerge::of_given(shape, queries, 2)).unwrap();
+        let whole = ctx.alloc::<f32>(elements).unwrap();
+        let sums = ctx.alloc::<f32>(elements / DIM).unwrap();
+        let given = Source::Given { o: &o, lse: &lse };
+        let bound = merge.bind(&given, &whole, Some(&sums)).unwrap();
+        ctx.submit(|pass| bound.record(pass)).unwrap();
+
+        let data: Vec<HeadData> = (0..HEADS).map(|head| old.head(head).unwrap()).collect();
+        let slices: Vec<HeadSlices<'_>> = data.iter().map(HeadSlices::from).collect();
+        let covered: Vec<u32> = index.map().heads().iter().map(|head| head.rows).collect();
+        let host = KeyIndex::from_cache(&old, &covered, 0).unwrap();
+        let logits = Logits::scaled(f64::from((DIM as f32).sqrt().recip()));
+        let asking = SparseQueries { q: &asked, lists: sparse.spec().lists, logits, mode };
+        let far = attend(&asking, &host, &slices).unwrap();
+        let asking =
+            Queries { q: &asked, q_len: 1, query_heads: HEADS * GROUP, logits, window: None };
+        let near = decode_attention(&asking, &recent).unwrap();
+        let (mut of_o, mut of_lse) = (Vec::new(), Vec::new());
+        for row in 0..HEADS * GROUP {
+            let state = |o: &[f64], lse: f64| State {
+                m: lse,
+                l: 1.0,
+                o: o[row * DIM..(row + 1) * DIM].to_vec(),
+            };
+            let states = [state(&far.o, far.lse[row]), state(&near.o, near.lse[row])];
+            let (o, lse) = State::merge(&states, DIM).finish();
+            of_o.extend(o);
+            of_lse.push(lse);
+        }
+        let found = ctx.block_on(ctx.read::<f32>(&whole)).unwrap();
+        close(&found, &of_o, 5e-5, "merged o");
+        close(&ctx.block_on(ctx.read::<f32>(&sums)).unwrap(), &of_lse, 5e-4, "merged lse");
+    }
+}

@@ -4,7 +4,7 @@ use crate::attention::{stream, timing};
 use crate::options::Cli;
 use crate::section;
 use crate::table::{microseconds, table};
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use fewbytes::attention::sparse::{
     Amount, BuildIndex, FLAGS, INDEX_MAP, IndexMap, IndexParts, IndexSource, Lists, Mode, ORDER,
     SORTED, SUMS, Selection, Share, SparseStep, Tail,
@@ -26,9 +26,7 @@ use std::process::ExitCode;
 const SHAPES: [(usize, usize, usize); 4] = [(8, 1, 128), (8, 4, 128), (8, 8, 128), (3, 3, 64)];
 const CONTEXTS: [u32; 6] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10];
 const BATCHES: [usize; 2] = [1, 16];
-/// Workgroups that attend.
-const WORKGROUPS: u32 = 264;
-/// Workgroups to try of attention to all rows.
+/// Workgroups to try, of attention to all rows and to few of them.
 const TRIED: [u32; 3] = [264, 528, 1056];
 
 /// One point.
@@ -40,12 +38,14 @@ struct Line {
     batch: usize,
     context: u32,
     mode: String,
+    /// Workgroups that attend, at least.
+    workgroups: u32,
     /// Bytes of the step by the kernels' own count, and of attention to all rows.
     bytes: u64,
     dense_bytes: u64,
     ns: f64,
     dense_ns: f64,
-    /// What each launch adds to the step.
+    /// What each launch takes alone, over the same lists every time.
     launches: Vec<(String, f64)>,
     settled: bool,
 }
@@ -145,8 +145,8 @@ impl Point<'_> {
         let (dense_ns, dense_bytes) = self.dense(&layout)?;
         let sorted = self.sorted(&layout)?;
         for (mode, of) in modes(self.head_dim as u32) {
-            let (ns, bytes, launches, settled) = match self.step(probe, &layout, of, &sorted) {
-                Ok(measured) => measured,
+            let step = match self.step(probe, &layout, of, &sorted) {
+                Ok(step) => step,
                 Err(error) => {
                     println!("  {mode} at {}: {error:#}", self.context);
                     continue;
@@ -159,12 +159,13 @@ impl Point<'_> {
                 batch: self.batch,
                 context: self.context,
                 mode,
-                bytes,
+                workgroups: step.workgroups,
+                bytes: step.bytes,
                 dense_bytes,
-                ns,
+                ns: step.ns,
                 dense_ns,
-                launches,
-                settled,
+                launches: step.launches,
+                settled: step.settled,
             });
         }
         Ok(())
@@ -232,18 +233,8 @@ impl Point<'_> {
         Ok([sorted, order])
     }
 
-    /// Nanoseconds and bytes of a step, what each of its launches adds, and whether all times settled.
-    #[expect(clippy::type_complexity, reason = "a line's parts")]
-    fn step(
-        &self,
-        probe: &mut Probe,
-        layout: &Layout,
-        mode: Mode,
-        [sorted, order]: &[View; 2],
-    ) -> Result<(f64, u64, Vec<(String, f64)>, bool)> {
-        let ctx = self.ctx;
+    fn spec(&self, layout: &Layout, mode: Mode, workgroups: u32) -> Result<SparseStep> {
         let shape = *layout.shape();
-        let map = RowMap::new(layout, &[])?;
         let share = match mode.selection {
             Selection::TopK { .. } => Share::Query,
             _ => Share::Group,
@@ -258,46 +249,91 @@ impl Point<'_> {
             causal: true,
         };
         let index = self.index(layout, Amount::Count(0))?;
-        let step = SparseStep {
+        Ok(SparseStep {
             shape,
             tensor_rows: layout.rows(),
             queries: self.queries(&shape),
-            map: *map.shape(),
+            map: *RowMap::new(layout, &[])?.shape(),
             index: Some(*index.shape()),
             lists,
             mode,
-            splits: AttendRows::usual_splits(&lists, WORKGROUPS),
+            splits: AttendRows::usual_splits(&lists, workgroups),
             rows: self.context,
-        };
-        let index = self.index(layout, step.budget().unwrap_or(Amount::Count(0)))?;
-        let launches = step.launches(ctx.caps(), &Knobs::DEFAULT)?;
-        let operands =
-            Operands::new(ctx, &launches, Order::Chain, &Budget::for_device(ctx.info()))?;
-        let others = [
+        })
+    }
+
+    /// A step with the best of some numbers of workgroups.
+    fn step(
+        &self,
+        probe: &mut Probe,
+        layout: &Layout,
+        mode: Mode,
+        [sorted, order]: &[View; 2],
+    ) -> Result<Step> {
+        let ctx = self.ctx;
+        let heads = layout.shape().kv_heads();
+        let map = RowMap::new(layout, &[])?;
+        let budget = self.spec(layout, mode, 1)?.budget().unwrap_or(Amount::Count(0));
+        let index = self.index(layout, budget)?;
+        let others = vec![
             (ROW_MAP, ctx.upload(map.words())?),
             (INDEX_MAP, ctx.upload(index.words())?),
-            (FLAGS, ctx.alloc::<u32>(shape.kv_heads())?),
+            (FLAGS, ctx.alloc::<u32>(heads)?),
             (SUMS, ctx.alloc::<f32>(usize::try_from(index.shape().sums_len())?)?),
             (SORTED, sorted.clone()),
             (ORDER, order.clone()),
         ];
-        let (mut before, mut settled, mut bytes) = (0.0, true, 0);
-        let mut added = Vec::new();
-        let mut plans = Vec::new();
-        for last in 0..launches.len() {
-            plans.push(ctx.plan_launches(launches[..=last].to_vec())?);
+        let budget = Budget::for_device(ctx.info());
+        let mut steps = Vec::new();
+        for workgroups in TRIED {
+            let spec = self.spec(layout, mode, workgroups)?;
+            let launches = spec.launches(ctx.caps(), &Knobs::DEFAULT)?;
+            let operands = Operands::new(ctx, &launches, Order::Chain, &budget)?;
+            let plan = ctx.plan_launches(launches.clone())?;
+            let rotation = operands.rotation_with(ctx, &plan, &others)?;
+            steps.push((workgroups, spec, launches, operands, plan, rotation));
         }
         probe.wake(ctx)?;
-        for (plan, launch) in plans.iter().zip(&launches) {
-            let rotation = operands.rotation_with(ctx, plan, &others)?;
-            let timing = probe.time(ctx, &rotation, &self.options)?;
+        let mut best: Option<(f64, usize, bool)> = None;
+        for (at, (.., rotation)) in steps.iter().enumerate() {
+            let timing = probe.time(ctx, rotation, &self.options)?;
             let ns = timing.dispatch_ns.median;
-            added.push((launch.kernel().to_owned(), ns - before));
-            (before, settled) = (ns, settled && timing.settled);
-            bytes = plan.traffic().bytes();
+            if best.is_none_or(|best| ns < best.0) {
+                best = Some((ns, at, timing.settled));
+            }
         }
-        Ok((before, bytes, added, settled))
+        let (ns, at, mut settled) = best.context("nothing was tried")?;
+        let (workgroups, spec, launches, operands, plan, _) = steps.swap_remove(at);
+        // What a whole step left is what each launch is then given.
+        let mut given = others;
+        for (binding, bytes) in spec.work(ctx.caps(), &Knobs::DEFAULT)? {
+            given.push((binding, ctx.alloc::<u32>(usize::try_from(bytes.div_ceil(4))?)?));
+        }
+        let whole = operands.rotation_with(ctx, &plan, &given)?;
+        ctx.submit(|pass| whole.iter().take(1).try_for_each(|bound| bound.record(pass)))?;
+        let mut alone = Vec::new();
+        for launch in &launches {
+            let plan = ctx.plan_launches(vec![launch.clone()])?;
+            alone.push((launch, operands.rotation_with(ctx, &plan, &given)?));
+        }
+        probe.wake(ctx)?;
+        let mut each = Vec::new();
+        for (launch, rotation) in &alone {
+            let timing = probe.time(ctx, rotation, &self.options)?;
+            settled &= timing.settled;
+            each.push((launch.kernel().to_owned(), timing.dispatch_ns.median));
+        }
+        Ok(Step { ns, bytes: plan.traffic().bytes(), workgroups, launches: each, settled })
     }
+}
+
+/// What was measured of a step.
+struct Step {
+    ns: f64,
+    bytes: u64,
+    workgroups: u32,
+    launches: Vec<(String, f64)>,
+    settled: bool,
 }
 
 fn text(found: &Found) -> String {
@@ -325,6 +361,7 @@ fn text(found: &Found) -> String {
             line.batch.to_string(),
             line.context.to_string(),
             line.mode.clone(),
+            line.workgroups.to_string(),
             format!("{:.2}", line.bytes as f64 / line.dense_bytes as f64),
             microseconds(line.ns),
             microseconds(line.dense_ns),
@@ -335,7 +372,7 @@ fn text(found: &Found) -> String {
     }
     let mut text = format!(
         "  read stream {:.0} GB/s\n{rows}\nof bytes: by the kernels' count, of those of attention to all rows; \
-         times: as fast; us by launch: what each adds to the ones before it\n",
+         times: as fast; us by launch: each alone, over the same lists\n",
         found.stream_gb_s
     );
     if !found.too_large.is_empty() {

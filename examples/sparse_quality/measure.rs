@@ -53,13 +53,17 @@ fn queries<'a>(q: &'a [f32], mode: Mode, share: Share) -> SparseQueries<'a> {
 }
 
 /// The index covers what is before the tokens that ask: at most 256 rows wait, as in a decode loop.
-fn index(layer: &Layer) -> Result<KeyIndex> {
+fn index(layer: &Layer, centred: bool) -> Result<KeyIndex> {
     let covered = (layer.rows() - ASKED) * DIM;
     let first = layer.heads.iter().map(|head| HeadData {
         keys: head.keys[..covered].to_vec(),
         values: head.values[..covered].to_vec(),
     });
-    Ok(KeyIndex::build(DIM, &first.collect::<Vec<_>>(), TAIL_ROWS)?)
+    let first: Vec<HeadData> = first.collect();
+    Ok(match centred {
+        true => KeyIndex::build_centred(DIM, &first, TAIL_ROWS)?,
+        false => KeyIndex::build(DIM, &first, TAIL_ROWS)?,
+    })
 }
 
 /// All settings, over one of `every` tokens.
@@ -69,17 +73,18 @@ pub(crate) fn measure(
     every: usize,
     bar: &ProgressBar,
 ) -> Result<Vec<Line>> {
-    let index = index(layer)?;
+    let (plain, centred) = (index(layer, false)?, index(layer, true)?);
     let mut rows: Vec<Vec<RowQuality>> = settings.iter().map(|_| Vec::new()).collect();
     let mut bytes = vec![(0, 0); settings.len()];
     for Token { q, data } in tokens(layer, every) {
         let dense = Mode::new(Selection::Threshold { keep: 0.0 });
-        let exact = Exact::of(&queries(q, dense, Share::Query), &index, &data)?;
+        let exact = Exact::of(&queries(q, dense, Share::Query), &plain, &data)?;
         for (at, setting) in settings.iter().enumerate() {
             let queries = queries(q, setting.mode, setting.share);
-            let outcome = attend(&queries, &index, &data)?;
+            let index = if setting.centred { &centred } else { &plain };
+            let outcome = attend(&queries, index, &data)?;
             rows[at].extend(compare(&outcome, &exact)?);
-            for head in traffic(&queries, &index, &outcome) {
+            for head in traffic(&queries, index, &outcome) {
                 bytes[at].0 += head.read;
                 bytes[at].1 += head.dense;
             }
@@ -96,9 +101,9 @@ pub(crate) fn measure(
     Ok(lines.collect())
 }
 
-/// What each KV head could do within an error that nine of ten query rows do not exceed.
+/// What each KV head could do with a centred index within an error that nine of ten query rows do not exceed.
 pub(crate) fn choose(layer: &Layer, every: usize, target: f64) -> Result<Vec<Choice>> {
-    let index = index(layer)?;
+    let index = index(layer, true)?;
     let tokens: Vec<Token<'_>> = tokens(layer, every).collect();
     let recorded = tokens.iter().map(|Token { q, data }| Recorded {
         queries: queries(q, Mode::conservative(), Share::Group),

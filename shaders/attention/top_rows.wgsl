@@ -7,8 +7,8 @@
 @group(0) @binding(19) var<storage, read_write> lists: array<u32>;
 @group(0) @binding(20) var<storage, read_write> counts: array<vec4<u32>>;
 
-// Quads of rows that a lane reads of a tile, and lists.
-const OWN: u32 = 4u;
+// Quads of rows that a lane reads of a tile, and lists: as many as are under way.
+const OWN: u32 = AHEAD;
 
 // Nothing is written beyond the list.
 fn put(list: u32, at: u32, row: u32) {
@@ -21,6 +21,14 @@ fn put(list: u32, at: u32, row: u32) {
 fn bits_of(which: vec4<bool>) -> u32 {
     let bits = select(vec4<u32>(0u), vec4<u32>(1u, 2u, 4u, 8u), which);
     return bits.x | bits.y | bits.z | bits.w;
+}
+
+// Which of four rows are above the last key, and in the upper half which have it.
+fn found_of(span: Span, cut: Cut, quad: u32, ranks: vec4<f32>) -> u32 {
+    let own = within(span, quad);
+    let keys = keys_of(ranks);
+    let higher = bits_of(own & (keys > vec4<u32>(cut.key)));
+    return higher | (bits_of(own & (keys == vec4<u32>(cut.key))) << 16u);
 }
 
 @compute @workgroup_size(LANES)
@@ -66,25 +74,22 @@ fn top_rows(
         var above = 0u;
         var equal = 0u;
         for (var tile = first / 4u; tile <= last; tile += OWN * LANES) {
-            var all: array<vec4<f32>, OWN>;
-            for (var i = 0u; i < OWN; i += 1u) {
-                all[i] = ranks_at(list, min(tile + i * LANES + index, last));
-            }
+            let all = ranks_ahead(span, tile + index, last);
             // Before others' words of the last tile, and before bins.
             workgroupBarrier();
-            for (var i = 0u; i < OWN; i += 1u) {
-                let quad = i * LANES + index;
-                let own = within(span, tile + quad);
-                let keys = keys_of(all[i]);
-                let higher = bits_of(own & (keys > vec4<u32>(cut.key)));
-                let same = bits_of(own & (keys == vec4<u32>(cut.key)));
-                atomicStore(&words[quad], higher | (same << 16u));
-            }
+            atomicStore(&words[index], found_of(span, cut, tile + index, all.a));
+            let second = LANES + index;
+            atomicStore(&words[second], found_of(span, cut, tile + second, all.b));
+            let third = 2u * LANES + index;
+            atomicStore(&words[third], found_of(span, cut, tile + third, all.c));
+            let fourth = 3u * LANES + index;
+            atomicStore(&words[fourth], found_of(span, cut, tile + fourth, all.d));
             workgroupBarrier();
-            var bits = 0u;
-            for (var i = 0u; i < OWN; i += 1u) {
-                bits |= atomicLoad(&words[OWN * index + i]) << (4u * i);
-            }
+            let own_words = OWN * index;
+            let bits = atomicLoad(&words[own_words])
+                | (atomicLoad(&words[own_words + 1u]) << 4u)
+                | (atomicLoad(&words[own_words + 2u]) << 8u)
+                | (atomicLoad(&words[own_words + 3u]) << 12u);
             let higher = bits & 0xffffu;
             let same = bits >> 16u;
             // At most 16384 of each.

@@ -11,8 +11,16 @@ const BINS: u32 = 2048u;
 const EACH: u32 = BINS / LANES;
 // Keys of a bin that are compared with each other.
 const CACHE: u32 = 512u;
-// Quads of ranks that are under way at a time.
+// Quads of ranks that are under way at a time: written out, since arrays that are indexed in loops may end up
+// in memory.
 const AHEAD: u32 = 4u;
+
+struct Ahead {
+    a: vec4<f32>,
+    b: vec4<f32>,
+    c: vec4<f32>,
+    d: vec4<f32>,
+}
 // Bins, then what rows of a tile are.
 const WORDS: u32 = max(BINS, 4u * LANES);
 
@@ -132,11 +140,7 @@ fn make_bins(span: Span, wanted: u32, lane: Lane) -> array<Bins, 2> {
     let high = select(number_of(atomicLoad(&highest)), 0.0, none);
     let all = bins_between(low, high, LOWEST);
     let own = bins_of(all, ranks);
-    for (var c = 0u; c < 4u; c += 1u) {
-        if there[c] {
-            atomicAdd(&words[own[c]], 1u);
-        }
-    }
+    count_four(there, own);
     // Of rows as many as a quad of a lane stands for, and a few more for luck.
     let share = f32(4u * LANES) / f32(span.end - span.first);
     let bin = find(u32(min(1.25 * share, 1.0) * f32(wanted)) + 32u, lane);
@@ -159,22 +163,63 @@ fn counted(span: Span, bins: Bins, quad: u32, ranks: vec4<f32>) -> vec4<bool> {
     return within(span, quad) & !low;
 }
 
+// Quads `quad`, and those that follow as many lanes later.
+fn ranks_ahead(span: Span, quad: u32, last: u32) -> Ahead {
+    return Ahead(
+        ranks_at(span.list, min(quad, last)),
+        ranks_at(span.list, min(quad + LANES, last)),
+        ranks_at(span.list, min(quad + 2u * LANES, last)),
+        ranks_at(span.list, min(quad + 3u * LANES, last)),
+    );
+}
+
+fn count_four(there: vec4<bool>, bins: vec4<u32>) {
+    if there.x {
+        atomicAdd(&words[bins.x], 1u);
+    }
+    if there.y {
+        atomicAdd(&words[bins.y], 1u);
+    }
+    if there.z {
+        atomicAdd(&words[bins.z], 1u);
+    }
+    if there.w {
+        atomicAdd(&words[bins.w], 1u);
+    }
+}
+
+fn keep(key: u32) {
+    cached[min(atomicAdd(&cached_count, 1u), CACHE - 1u)] = key;
+}
+
+// Keeps the keys of a bin.
+fn gather(span: Span, bins: Bins, bin: u32, quad: u32, ranks: vec4<f32>) {
+    let own = counted(span, bins, quad, ranks) & (bins_of(bins, ranks) == vec4<u32>(bin));
+    if any(own) {
+        let keys = keys_of(ranks);
+        if own.x {
+            keep(keys.x);
+        }
+        if own.y {
+            keep(keys.y);
+        }
+        if own.z {
+            keep(keys.z);
+        }
+        if own.w {
+            keep(keys.w);
+        }
+    }
+}
+
 fn count_ranks(span: Span, bins: Bins, index: u32) {
     let last = last_quad(span);
-    for (var tile = span.first / 4u; tile <= last; tile += AHEAD * LANES) {
-        var all: array<vec4<f32>, AHEAD>;
-        for (var i = 0u; i < AHEAD; i += 1u) {
-            all[i] = ranks_at(span.list, min(tile + i * LANES + index, last));
-        }
-        for (var i = 0u; i < AHEAD; i += 1u) {
-            let there = counted(span, bins, tile + i * LANES + index, all[i]);
-            let own = bins_of(bins, all[i]);
-            for (var c = 0u; c < 4u; c += 1u) {
-                if there[c] {
-                    atomicAdd(&words[own[c]], 1u);
-                }
-            }
-        }
+    for (var quad = span.first / 4u + index; quad <= last; quad += AHEAD * LANES) {
+        let all = ranks_ahead(span, quad, last);
+        count_four(counted(span, bins, quad, all.a), bins_of(bins, all.a));
+        count_four(counted(span, bins, quad + LANES, all.b), bins_of(bins, all.b));
+        count_four(counted(span, bins, quad + 2u * LANES, all.c), bins_of(bins, all.c));
+        count_four(counted(span, bins, quad + 3u * LANES, all.d), bins_of(bins, all.d));
     }
 }
 
@@ -193,12 +238,9 @@ fn count_digits(span: Span, bins: Bins, bin: u32, digit: Digit, index: u32) {
         let same = (keys & vec4<u32>(digit.mask)) == vec4<u32>(digit.known);
         let there = counted(span, bins, quad, ranks);
         let own = there & same & (bins_of(bins, ranks) == vec4<u32>(bin));
-        for (var i = 0u; i < 4u; i += 1u) {
-            if own[i] {
-                // The last digit has ten bits only, and those above it are known.
-                atomicAdd(&words[((keys[i] & ~digit.mask) >> digit.shift) & (BINS - 1u)], 1u);
-            }
-        }
+        // The last digit has ten bits only, and those above it are known.
+        let digits = (keys & vec4<u32>(~digit.mask)) >> vec4<u32>(digit.shift);
+        count_four(own, digits & vec4<u32>(BINS - 1u));
     }
 }
 
@@ -206,7 +248,6 @@ fn count_digits(span: Span, bins: Bins, bin: u32, digit: Digit, index: u32) {
 fn cut_of(span: Span, wanted: u32, lane: Lane) -> Cut {
     let index = index_of(lane);
     var both = make_bins(span, wanted, lane);
-    let start = span.first / 4u;
     let last = last_quad(span);
     var bins = both[0];
     count_ranks(span, bins, index);
@@ -220,23 +261,12 @@ fn cut_of(span: Span, wanted: u32, lane: Lane) -> Cut {
     }
     var left = wanted - bin.y;
     if bin.z <= CACHE {
-        for (var tile = start; tile <= last; tile += AHEAD * LANES) {
-            var all: array<vec4<f32>, AHEAD>;
-            for (var i = 0u; i < AHEAD; i += 1u) {
-                all[i] = ranks_at(span.list, min(tile + i * LANES + index, last));
-            }
-            for (var i = 0u; i < AHEAD; i += 1u) {
-                let there = counted(span, bins, tile + i * LANES + index, all[i]);
-                let own = there & (bins_of(bins, all[i]) == vec4<u32>(bin.x));
-                if any(own) {
-                    let keys = keys_of(all[i]);
-                    for (var c = 0u; c < 4u; c += 1u) {
-                        if own[c] {
-                            cached[min(atomicAdd(&cached_count, 1u), CACHE - 1u)] = keys[c];
-                        }
-                    }
-                }
-            }
+        for (var quad = span.first / 4u + index; quad <= last; quad += AHEAD * LANES) {
+            let all = ranks_ahead(span, quad, last);
+            gather(span, bins, bin.x, quad, all.a);
+            gather(span, bins, bin.x, quad + LANES, all.b);
+            gather(span, bins, bin.x, quad + 2u * LANES, all.c);
+            gather(span, bins, bin.x, quad + 3u * LANES, all.d);
         }
         workgroupBarrier();
         for (var i = index; i < bin.z; i += LANES) {

@@ -1,6 +1,6 @@
 //! Which covered rows a list gets.
 
-use super::products::{search_by_totals, walks};
+use super::products::walks;
 use crate::attention::NO_KEY;
 use crate::attention::reference::Logits;
 use crate::attention::sparse::sorted::KeyIndex;
@@ -126,7 +126,7 @@ impl Find<'_> {
             };
             let found = match exact {
                 true => greedy::search(&columns, rows, steps),
-                false => search_by_totals(&columns, rows, steps),
+                false => greedy::plan(&columns, steps, greedy::Low::Cheap).found(&columns, rows),
             };
             let own = found.candidates();
             own.iter().for_each(|row| is_found[*row as usize] = true);
@@ -191,7 +191,10 @@ impl Find<'_> {
 
     /// What some components make of the logit of every covered row, without softcap.
     fn known(&self, q: &[f32], components: &[usize]) -> Vec<f64> {
-        let mut known = vec![0.0; self.covered() as usize];
+        let offsets = self.index.offsets(self.head);
+        let centre = |j: &usize| self.logits.scale * f64::from(q[*j]) * f64::from(offsets[*j]);
+        let centre: f64 = components.iter().map(centre).sum();
+        let mut known = vec![centre; self.covered() as usize];
         for &j in components {
             let x = self.logits.scale * f64::from(q[j]);
             let column = self.index.column(self.head, j);

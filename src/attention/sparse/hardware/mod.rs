@@ -4,7 +4,7 @@
 //! One query and one head. The query is scaled already.
 //! 1. Queries, keys and values are rounded to [`FixedPoint`] numbers of `i` bits before the point, `f` after it
 //!    and a sign, to nearest, ties to even, saturating; the paper's `i` and `f` are 4.
-//! 2. The greedy search is [`search`](super::greedy::search) with the products of these integers.
+//! 2. The greedy search is [`search`] with the products of these integers.
 //! 3. Logits of candidates are exact sums of products: `2 f` bits after the point. A candidate stays whose
 //!    logit is below the largest by no more than `floor(2^(2 f) ln(1 / T))`; `T` = 0 keeps all. Without
 //!    candidates all rows are attended to.

@@ -53,6 +53,8 @@ pub struct KeyIndex {
     /// `[H][3][D]`, rounded to f32 only when they are read: so they do not depend on the steps.
     sums: Vec<f64>,
     flags: Vec<u32>,
+    /// `[H][D]`: what columns are less than keys.
+    offsets: Vec<f32>,
     /// Rows that wait, of each head.
     tail: Vec<HeadData>,
     tail_rows: u32,
@@ -74,6 +76,7 @@ impl KeyIndex {
             order: vec![0; elements],
             sums: vec![0.0; map.shape().sums_len() as usize],
             flags: vec![0; room.len()],
+            offsets: vec![0.0; room.len() * dim],
             map,
             tail,
             tail_rows,
@@ -88,6 +91,30 @@ impl KeyIndex {
     pub fn build(dim: usize, heads: &[HeadData], tail_rows: u32) -> Result<Self> {
         let rows: Result<Vec<u32>> = heads.iter().map(|data| whole_rows(dim, data)).collect();
         let mut index = Self::new(dim, &rows?, tail_rows)?;
+        index.tail = heads.to_vec();
+        index.flush_tail()?;
+        Ok(index)
+    }
+
+    /// The same with the mean key of each head taken from all of its keys before they are rounded, and from those
+    /// that are appended later. Every logit of a query changes by one number, so that without a softcap no
+    /// weight does, but a greedy search sees how rows differ: where a component is large in all keys, its
+    /// products are the largest ones and tell nothing.
+    ///
+    /// # Errors
+    /// Those of [`KeyIndex::build`].
+    pub fn build_centred(dim: usize, heads: &[HeadData], tail_rows: u32) -> Result<Self> {
+        let rows: Result<Vec<u32>> = heads.iter().map(|data| whole_rows(dim, data)).collect();
+        let mut index = Self::new(dim, &rows?, tail_rows)?;
+        for (data, offsets) in heads.iter().zip(index.offsets.chunks_exact_mut(dim)) {
+            let rows = (data.keys.len() / dim).max(1) as f64;
+            for (j, offset) in offsets.iter_mut().enumerate() {
+                let column = data.keys.iter().skip(j).step_by(dim);
+                let mean = (column.map(|k| f64::from(*k)).sum::<f64>() / rows) as f32;
+                // A head with a key that is no finite number is marked whatever its offsets.
+                *offset = if mean.is_finite() { mean } else { 0.0 };
+            }
+        }
         index.tail = heads.to_vec();
         index.flush_tail()?;
         Ok(index)
@@ -194,8 +221,9 @@ impl KeyIndex {
         let dim = self.shape().dim as usize;
         let from = self.map.heads()[head].from;
         for j in 0..dim {
-            let new: Vec<u16> =
-                data.keys.iter().skip(j).step_by(dim).map(|k| number(*k).to_bits()).collect();
+            let offset = self.offsets[head * dim + j];
+            let column = data.keys.iter().skip(j).step_by(dim);
+            let new: Vec<u16> = column.map(|k| number(*k - offset).to_bits()).collect();
             if new.iter().any(|bits| !f16::from_bits(*bits).is_finite()) {
                 self.flags[head] = 1;
             }
@@ -276,6 +304,12 @@ impl KeyIndex {
     /// Whether no head has a row.
     pub fn is_empty(&self) -> bool {
         (0..self.tail.len()).all(|head| self.len(head) == 0)
+    }
+
+    /// What the columns of a head are less than its keys, `[D]`: 0 unless it was [centred](Self::build_centred).
+    pub fn offsets(&self, head: usize) -> &[f32] {
+        let dim = self.shape().dim as usize;
+        self.offsets.get(head * dim..(head + 1) * dim).unwrap_or_default()
     }
 
     /// Numbers of a column by row, as f16's bits.

@@ -183,6 +183,24 @@ fn an_index_of_a_cache_covers_the_rows_asked_for() {
     assert!(matches!(KeyIndex::from_cache(&cache, &[20, 21], 0), Err(Error::Range { .. })));
 }
 
+/// The mean is taken from keys once, whatever comes later, and sums are those of keys themselves.
+#[test]
+fn a_centred_index_has_keys_less_their_mean() {
+    let keys = vec![1.0, 10.0, 2.0, 20.0, 6.0, 30.0];
+    let data = [HeadData { values: keys.clone(), keys }];
+    let mut index = KeyIndex::build_centred(2, &data, 4).unwrap();
+    assert_eq!(index.offsets(0), [3.0, 20.0]);
+    index.append(&[3.0, 60.0], &[0.0; 2]).unwrap();
+    index.flush_tail().unwrap();
+    let bits = |all: [f32; 4]| all.map(|x| number(x).to_bits());
+    assert_eq!(index.column(0, 0), bits([-2.0, -1.0, 3.0, 0.0]));
+    assert_eq!(index.column(0, 1), bits([-10.0, 0.0, 10.0, 40.0]));
+    assert_eq!(index.rows_by_number(0, 0), [0, 1, 3, 2]);
+    assert_eq!(index.sums()[..4], [12.0, 120.0, 50.0, 5000.0]);
+    let bad = [HeadData { keys: vec![1.0, f32::INFINITY], values: vec![0.0; 2] }];
+    assert_eq!(KeyIndex::build_centred(2, &bad, 4).unwrap().flags(), [1]);
+}
+
 #[test]
 fn lengths_that_are_not_whole_rows_are_refused() {
     let mut index = KeyIndex::new(4, &[8, 8], 2).unwrap();

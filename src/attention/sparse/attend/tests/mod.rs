@@ -1,10 +1,11 @@
 mod edges;
+mod rest;
 
 use super::*;
 use crate::attention::reference::{Queries, decode_attention, weights};
 use crate::attention::sparse::{Amount, Selection, Share, greedy};
 use crate::attention::{CacheShape, KvCache, KvElement, Layout};
-use products::{search_by_totals, walks};
+use products::walks;
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution as _, StandardNormal};
@@ -109,7 +110,7 @@ fn a_search_to_the_end_finds_the_scores() {
         let (columns, scores) = (walks(&index, 0, &q).unwrap(), scores(&q));
         let all = (rows * dim) as u64;
         for found in [
-            search_by_totals(&columns, rows, all),
+            greedy::plan(&columns, all, greedy::Low::Cheap).found(&columns, rows),
             // A step without effect on one side may be needed for each on the other.
             greedy::search(&columns, rows, 2 * all),
         ] {
@@ -160,7 +161,7 @@ fn steps_by_totals_are_never_fewer() {
         let index = KeyIndex::build(dim, &[data], 0).unwrap();
         let columns = walks(&index, 0, &q).unwrap();
         for steps in [1, 16, 64, 128] {
-            let cheap = search_by_totals(&columns, rows, steps);
+            let cheap = greedy::plan(&columns, steps, greedy::Low::Cheap).found(&columns, rows);
             let exact = greedy::search(&columns, rows, steps);
             assert_eq!(cheap.highest, exact.highest);
             assert!(cheap.low_steps >= exact.low_steps);
@@ -321,11 +322,11 @@ fn components_are_ranked_for_the_whole_group() {
     let mut rank = vec![0.0; rows];
     for q in q.chunks_exact(dim) {
         let mut e = 0.0;
-        for j in 0..4 {
+        for (j, q) in q.iter().enumerate().take(4) {
             let column = || data.keys.iter().skip(j).step_by(dim).map(|k| f64::from(*k));
             let mean = column().sum::<f64>() / rows as f64;
             let variance = column().map(|k| (k - mean).powi(2)).sum::<f64>() / rows as f64;
-            let x = f64::from(q[j]) * scaled(dim).scale;
+            let x = f64::from(*q) * scaled(dim).scale;
             e += x * mean + x * x * variance / 2.0;
         }
         for (rank, k) in rank.iter_mut().zip(data.keys.chunks_exact(dim)) {
@@ -337,65 +338,4 @@ fn components_are_ranked_for_the_whole_group() {
     best.truncate(7);
     best.sort();
     assert_eq!(outcome.lists[0].rows, best);
-}
-
-/// Where logits of all rows are known, so is the weight of those not attended to.
-#[test]
-fn the_rest_has_its_weight_and_the_mean_value() {
-    let (dim, rows) = (16, 80);
-    let mut rng = ChaCha8Rng::seed_from_u64(9);
-    let data = head(&mut rng, rows, dim);
-    let q = normal(&mut rng, 2 * dim);
-    let index = KeyIndex::build(dim, std::slice::from_ref(&data), 0).unwrap();
-    let mean: Vec<f64> = (0..dim)
-        .map(|j| data.values.iter().skip(j).step_by(dim).map(|v| f64::from(*v)).sum::<f64>())
-        .map(|sum| sum / rows as f64)
-        .collect();
-    let all: Vec<u32> = (0..rows as u32).collect();
-    for selection in [
-        Selection::TopK { k: Amount::Count(6) },
-        Selection::ComponentTopR { r: dim as u32, k: Amount::Count(6) },
-        Selection::Threshold { keep: 0.5 },
-    ] {
-        let mode = Mode { selection, tail: Tail::Mean };
-        let queries = SparseQueries { q: &q, lists: lists(1, 1, 2), logits: scaled(dim), mode };
-        let outcome = attend(&queries, &index, &slices(std::slice::from_ref(&data))).unwrap();
-        for (at, q) in q.chunks_exact(dim).enumerate() {
-            let (_, lse) = over_rows(q, &data, &all, &scaled(dim));
-            // Sums are f32.
-            assert!((outcome.lse[at] - lse).abs() < 1e-9, "{selection:?}");
-            let stats = &outcome.stats[at];
-            assert!(stats.mass < 0.9);
-            let (o, _) = over_rows(q, &data, &stats.kept, &scaled(dim));
-            for (j, o) in o.iter().enumerate() {
-                let expected = stats.mass * o + (1.0 - stats.mass) * mean[j];
-                assert!((outcome.o[at * dim + j] - expected).abs() < 1e-6);
-            }
-        }
-    }
-}
-
-/// Of rows that nothing is known of the weight is estimated, from few components better than from none.
-#[test]
-fn the_weight_of_the_rest_is_about_right() {
-    let (dim, rows) = (32, 4000);
-    let mut rng = ChaCha8Rng::seed_from_u64(10);
-    let data = head(&mut rng, rows, dim);
-    let all: Vec<u32> = (0..rows as u32).collect();
-    let index = KeyIndex::build(dim, std::slice::from_ref(&data), 0).unwrap();
-    for _ in 0..10 {
-        let q = normal(&mut rng, dim);
-        let (_, lse) = over_rows(&q, &data, &all, &scaled(dim));
-        for selection in [
-            Selection::ComponentTopR { r: 4, k: Amount::Count(0) },
-            // A bare search: of its few candidates hardly any weight.
-            Selection::Greedy { steps: Amount::Count(1), keep: 0.0, exact: false },
-        ] {
-            let mode = Mode { selection, tail: Tail::Mean };
-            let queries = SparseQueries { q: &q, lists: lists(1, 1, 1), logits: scaled(dim), mode };
-            let outcome = attend(&queries, &index, &slices(std::slice::from_ref(&data))).unwrap();
-            assert!(!outcome.stats[0].fallback);
-            assert!((outcome.lse[0] - lse).abs() < 0.1, "{} and {lse}", outcome.lse[0]);
-        }
-    }
 }
