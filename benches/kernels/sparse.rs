@@ -4,12 +4,14 @@ use crate::{Device, row_with};
 use criterion::{BenchmarkId, Criterion};
 use fewbytes::Knobs;
 use fewbytes::attention::score_rows::Scored;
+use fewbytes::attention::score_rows::reference::image;
 use fewbytes::attention::sparse::{
-    COUNTS, FLAGS, INDEX_MAP, IndexMap, LISTS, Lists, SCORES, Share, Tail,
+    Amount, COUNTS, FLAGS, INDEX_MAP, IndexMap, LISTS, Lists, Mode, PICKED, SCORES, SUMS,
+    Selection, Share, SparseStep, TOPS, Tail,
 };
 use fewbytes::attention::{
-    CacheShape, ComponentScores, DecodeQueries, KvElement, Layout, ROW_MAP, RowMap, ScoreRows,
-    TopRows,
+    AttendRows, AttendScored, Attending, CacheShape, ComponentScores, DecodeQueries, KvElement,
+    Layout, Listed, ROW_MAP, RowMap, ScoreRows, TopRows,
 };
 use fewbytes::linear::Activation;
 
@@ -17,6 +19,10 @@ use fewbytes::linear::Activation;
 const HEADS: u32 = 8;
 const DIM: usize = 128;
 const COMPONENTS: u32 = 32;
+/// Workgroups that attend to lists.
+const WORKGROUPS: u32 = 264;
+/// The part of the largest weight that a row's has to be: A^3's conservative setting.
+const KEEP: f32 = 0.05;
 
 /// Logits as a head of moderate sharpness has them: of few exponents.
 fn logits(len: u64) -> Vec<f32> {
@@ -85,8 +91,68 @@ pub(crate) fn choosing(criterion: &mut Criterion) {
         let rows = u64::from(HEADS) * u64::from(capacity);
         let some = ScoreRows { scored: Scored::Listed, rows, ..all };
         let others = [(LISTS, upload(&listed)), (COUNTS, upload(&counts))];
-        let id = BenchmarkId::new(format!("G{group} listed"), capacity);
-        row_with(&mut benches, &ctx, id, &some, &knobs, &others);
+        let id_of_lists = BenchmarkId::new(format!("G{group} listed"), capacity);
+        row_with(&mut benches, &ctx, id_of_lists.clone(), &some, &knobs, &others);
+        benches.finish();
+
+        // Whole outputs: the merge of the parts is in both.
+        let splits = AttendRows::usual_splits(&lists, WORKGROUPS);
+        let attend = AttendRows { shape, tensor_rows, queries, lists, splits, rows };
+        let listed = Listed { attend: Attending::Rows(attend), rest: None };
+        let mut benches = criterion.benchmark_group("attend_rows");
+        row_with(&mut benches, &ctx, id_of_lists.clone(), &listed, &knobs, &others);
+        benches.finish();
+
+        let picked = logits(u64::from(lists.query_rows()) * u64::from(capacity));
+        let (tops, kept) = keeping(&picked, &lists);
+        let share = KEEP;
+        let attend = AttendScored { shape, tensor_rows, queries, lists, splits, share, rows, kept };
+        let listed = Listed { attend: Attending::Scored(attend), rest: None };
+        let picked = ctx.upload(&picked).expect("a buffer");
+        let others = [&others[..], &[(TOPS, upload(&tops)), (PICKED, picked)]].concat();
+        let mut benches = criterion.benchmark_group("attend_scored");
+        row_with(&mut benches, &ctx, id_of_lists, &listed, &knobs, &others);
+        benches.finish();
+
+        // As many rows are found as lists had above; what finds them leaves the lists.
+        let (r, k) = (COMPONENTS, Amount::Count(capacity - 8));
+        let step = SparseStep {
+            shape,
+            tensor_rows,
+            queries,
+            map: *map.shape(),
+            index: Some(*index.shape()),
+            lists,
+            mode: Mode { selection: Selection::ComponentTopR { r, k }, tail: Tail::Mean },
+            splits,
+            rows: context,
+        };
+        let sums = vec![0.0f32; usize::try_from(index.shape().sums_len()).expect("a length")];
+        let sums = ctx.upload(&sums).expect("a buffer");
+        let others = [&words[..], &[(SUMS, sums)]].concat();
+        let mut benches = criterion.benchmark_group("sparse_step");
+        let id = BenchmarkId::new(format!("G{group} components"), context);
+        row_with(&mut benches, &ctx, id, &step, &knobs, &others);
         benches.finish();
     }
+}
+
+/// The largest logit of each query row as an integer of the same order, and how many listed rows some query row
+/// keeps.
+fn keeping(picked: &[f32], lists: &Lists) -> (Vec<u32>, u64) {
+    let capacity = lists.capacity as usize;
+    let below = -KEEP.log2();
+    let largest = |row: &[f32]| row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let tops: Vec<f32> = picked.chunks_exact(capacity).map(largest).collect();
+    let queries = lists.queries() as usize;
+    let of_lists = picked.chunks_exact(queries * capacity).zip(tops.chunks_exact(queries));
+    let kept = of_lists.map(|(list, tops)| {
+        let keeps = |at: usize| {
+            let mut logits = list.chunks_exact(capacity).map(|row| row[at]).zip(tops);
+            logits.any(|(x, top)| x >= top - below)
+        };
+        (0..capacity).filter(|at| keeps(*at)).count() as u64
+    });
+    let kept = kept.sum();
+    (tops.into_iter().map(image).collect(), kept)
 }

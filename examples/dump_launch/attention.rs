@@ -3,20 +3,16 @@
 use crate::kernels::{Described, boxed};
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-use fewbytes::attention::score_rows::Scored;
-use fewbytes::attention::sparse::greedy::Low;
-use fewbytes::attention::sparse::{IndexMap, Lists, Share, Tail};
 use fewbytes::attention::{
-    AppendKv, CacheShape, ComponentScores, Decode, DecodeQueries, DecodeSplit, Denominator,
-    GatherKv, GreedyHits, GreedyRuns, KeySpans, KvElement, Layout, ListPairs, MaxAttention, Places,
-    Planner, Prefill, RowMap, Schedule, ScoreLse, ScoreMax, ScorePlace, ScoreRows, SelectPairs,
-    TopRows, score_merge,
+    AppendKv, CacheShape, Decode, DecodeQueries, DecodeSplit, Denominator, GatherKv, KeySpans,
+    KvElement, Layout, ListPairs, MaxAttention, Places, Planner, Prefill, RowMap, Schedule,
+    ScoreLse, ScoreMax, ScorePlace, SelectPairs, score_merge,
 };
 use fewbytes::launch::{Caps, Knobs, Launch, Spec};
 use fewbytes::linear::Activation;
 use serde_json::{Value, json};
 
-pub(crate) const NAMES: [&str; 17] = [
+pub(crate) const NAMES: [&str; 12] = [
     "append_kv",
     "gather_kv",
     "decode_split",
@@ -32,13 +28,6 @@ pub(crate) const NAMES: [&str; 17] = [
     "max_attention",
     "select_pairs",
     "list_pairs",
-    // Over an index with room for the context, searching for half of its rows.
-    "greedy_runs",
-    "greedy_hits",
-    "component_scores",
-    "top_rows",
-    // Of all rows.
-    "score_rows",
 ];
 
 /// A cache, and what is asked of it.
@@ -67,14 +56,17 @@ pub(crate) struct CacheArguments {
     page_rows: Option<u32>,
     /// Workgroups that decoding is planned for.
     #[arg(long, default_value_t = 264)]
-    workgroups: u32,
-    /// Rows of every head that gather_kv copies and list_pairs lists, and of every list of list_rows and
-    /// top_rows.
+    pub(crate) workgroups: u32,
+    /// Rows of every head that gather_kv copies and list_pairs lists, and of every list of list_rows,
+    /// top_rows and what attends to lists; rows that sparse_step finds.
     #[arg(long, default_value_t = 1024)]
     pub(crate) kept: u32,
-    /// Components of keys that component_scores reads.
+    /// Components of keys that component_scores reads, and sparse_step with it.
     #[arg(long, default_value_t = 32)]
-    components: u32,
+    pub(crate) components: u32,
+    /// How sparse_step finds rows.
+    #[arg(long, value_enum, default_value = "components")]
+    pub(crate) mode: Finding,
     /// Layers whose pairs select_pairs chooses from.
     #[arg(long, default_value_t = 32)]
     layers: usize,
@@ -88,6 +80,17 @@ pub(crate) enum Element {
     Bf16,
     Int8,
     Int4,
+}
+
+/// [`Selection`](fewbytes::attention::sparse::Selection), as an argument.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Finding {
+    /// The best by some components, with the rest estimated.
+    Components,
+    /// A^3's greedy search, its conservative setting.
+    Greedy,
+    /// The largest logits.
+    TopK,
 }
 
 impl From<Element> for KvElement {
@@ -123,8 +126,7 @@ pub(crate) fn describe(kernel: &str, f16: bool, arguments: &CacheArguments) -> R
     let &CacheArguments { kv_heads, context, kept, layers, .. } = arguments;
     let shape = CacheShape::new(kv_heads, arguments.head_dim, arguments.element.into())?;
     let input = if f16 { Activation::F16 } else { Activation::F32 };
-    let sparse = ["component_scores", "top_rows", "score_rows"].contains(&kernel);
-    let one = kernel.starts_with("decode") || kernel == "append_kv" || sparse;
+    let one = kernel.starts_with("decode") || kernel == "append_kv";
     let tokens = arguments.tokens.unwrap_or(if one { 1 } else { 64 });
     let layout = arguments.layout(shape, tokens)?;
     let queries = DecodeQueries {
@@ -144,22 +146,6 @@ pub(crate) fn describe(kernel: &str, f16: bool, arguments: &CacheArguments) -> R
                 ListPairs { n, mask_rows, first_row: 0, heads, prefix: 0, appended: 0, rows };
             return Ok(Described::plain(spec));
         }
-        "greedy_runs" | "greedy_hits" => {
-            let index = IndexMap::new(arguments.head_dim, &vec![context; kv_heads])?;
-            let search = GreedyRuns {
-                index: *index.shape(),
-                tokens: arguments.tokens.unwrap_or(1),
-                group: u32::try_from(arguments.group)?,
-                input,
-                low: Low::Cheap,
-                budget: context / 2,
-            };
-            let layout = json!({ "index_map": index.words() });
-            return match kernel {
-                "greedy_runs" => Described::new(&layout, search),
-                _ => Described::new(&layout, GreedyHits { search }),
-            };
-        }
         "append_kv" => {
             let spec = AppendKv::new(shape, Places::of(&layout), tokens);
             return Described::new(&described(&layout), AppendKv { input, ..spec });
@@ -174,9 +160,6 @@ pub(crate) fn describe(kernel: &str, f16: bool, arguments: &CacheArguments) -> R
             return Described::new(&both, spec);
         }
         _ => {}
-    }
-    if sparse {
-        return arguments.sparse(kernel, &layout, queries);
     }
     if kernel.starts_with("decode") {
         let plan = Planner::Stream.plan_layout(&layout, arguments.workgroups)?;
@@ -206,49 +189,6 @@ pub(crate) fn describe(kernel: &str, f16: bool, arguments: &CacheArguments) -> R
 }
 
 impl CacheArguments {
-    /// A step of finding rows, whose index covers all that the first token sees.
-    fn sparse(&self, kernel: &str, layout: &Layout, queries: DecodeQueries) -> Result<Described> {
-        let shape = *layout.shape();
-        let map = RowMap::new(layout, &[])?;
-        let mut index = IndexMap::new(shape.head_dim(), &vec![self.context; shape.kv_heads()])?;
-        index.extend(&vec![self.context; shape.kv_heads()])?;
-        index.set_budgets(&vec![self.kept; shape.kv_heads()])?;
-        let lists = Lists {
-            tokens: u32::try_from(queries.q_len)?,
-            heads: u32::try_from(shape.kv_heads())?,
-            group: u32::try_from(queries.group)?,
-            share: Share::Group,
-            capacity: self.kept.next_multiple_of(4).max(4),
-            sinks: 4,
-            causal: true,
-        };
-        let rows = layout.lengths().iter().map(|len| u64::from(*len)).sum();
-        let components = ComponentScores {
-            index: *index.shape(),
-            lists,
-            components: self.components,
-            scale: queries.scale,
-            input: queries.input,
-            tail: Tail::None,
-            rows,
-        };
-        let stride = layout.lengths().into_iter().max().unwrap_or(0).next_multiple_of(4);
-        let scored = Scored::Seen { map: *map.shape(), stride };
-        let spec = match kernel {
-            "component_scores" => boxed(components),
-            "top_rows" => boxed(TopRows::of_components(&components, *map.shape())),
-            _ => {
-                boxed(ScoreRows { shape, tensor_rows: layout.rows(), queries, lists, scored, rows })
-            }
-        };
-        let layout = json!({
-            "cache": described(layout),
-            "row_map": map.words(),
-            "index_map": index.words(),
-        });
-        Described::of(&layout, spec)
-    }
-
     /// Rows of all lists.
     fn listed(&self) -> Result<u32> {
         Ok(u32::try_from(self.kv_heads as u64 * u64::from(self.kept))?)

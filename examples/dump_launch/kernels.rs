@@ -1,6 +1,6 @@
 //! Every kernel by name, on a layer of the shape that was asked for.
 
-use crate::{Arguments, attention, index};
+use crate::{Arguments, attention, index, sparse};
 use anyhow::{Result, bail};
 use fewbytes::launch::{Caps, Spec};
 use fewbytes::linear::compensate::Source;
@@ -16,7 +16,7 @@ use fewbytes::linear::{
 };
 use serde::Serialize;
 
-/// Of weights; those of caches are [`attention::NAMES`] and [`index::NAMES`].
+/// Of weights; those of caches are [`attention::NAMES`], [`index::NAMES`] and [`sparse::NAMES`].
 const LINEAR: [&str; 16] = [
     "gemv_bitplane",
     "gemm_bitplane",
@@ -39,7 +39,8 @@ const LINEAR: [&str; 16] = [
 
 /// Every kernel.
 pub(crate) fn names() -> Vec<&'static str> {
-    LINEAR.into_iter().chain(attention::NAMES).chain(index::NAMES).collect()
+    let caches = attention::NAMES.into_iter().chain(index::NAMES).chain(sparse::NAMES);
+    LINEAR.into_iter().chain(caches).collect()
 }
 
 /// What is written of a kernel.
@@ -133,6 +134,9 @@ pub(crate) fn describe(arguments: &Arguments, caps: &Caps) -> Result<Described> 
         "add" => Ok(Described::plain(Add { len: rows * batch, activation })),
         kernel if index::NAMES.contains(&kernel) => {
             index::describe(kernel, arguments.f16, &arguments.cache)
+        }
+        kernel if sparse::NAMES.contains(&kernel) => {
+            sparse::describe(kernel, arguments.f16, &arguments.cache)
         }
         kernel if attention::NAMES.contains(&kernel) => {
             attention::describe(kernel, arguments.f16, &arguments.cache)

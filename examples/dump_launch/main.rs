@@ -10,6 +10,7 @@
 mod attention;
 mod index;
 mod kernels;
+mod sparse;
 #[cfg(test)]
 mod tests;
 

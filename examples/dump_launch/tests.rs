@@ -1,4 +1,4 @@
-use super::{Arguments, attention, index, kernels, launches};
+use super::{Arguments, attention, index, kernels, launches, sparse as finding};
 use clap::Parser as _;
 use fewbytes::attention::{ROW_MAP, decode, sparse};
 use fewbytes::launch::Launch;
@@ -24,6 +24,7 @@ fn every_name_is_launched() {
             "decode" => "decode_merge",
             "max_attention" => "score_lse",
             "build_index" => "merge_columns",
+            "sparse_step" => "attend_rows",
             _ => name,
         };
         let (_, launches) = dumped(&[name]);
@@ -50,6 +51,37 @@ fn kernels_over_caches_come_alone_or_one_after_the_other() {
     }
     let all = kernels_of(&dumped(&["build_index"]).1);
     assert_eq!(all[..4], ["key_columns", "row_sums", "row_sums", "sort_columns"]);
+}
+
+#[test]
+fn steps_find_rows_as_asked_and_attend_to_them() {
+    let step = |mode: &str| {
+        let (layout, launches) = dumped(&["sparse_step", "--mode", mode, "--kept", "64"]);
+        let map = layout.unwrap()["index_map"].clone();
+        (kernels_of(&launches), map, launches)
+    };
+    let (kernels, budgeted, launches) = step("components");
+    let of = ["component_scores", "top_rows", "attend_rows", "decode_merge"];
+    assert_eq!(kernels, of);
+    let lists = |launches: &[Launch]| {
+        let mut operands = launches.iter().flat_map(Launch::operands);
+        operands.find(|operand| operand.binding == sparse::LISTS).unwrap().bytes
+    };
+    // 8 heads, and room for sinks, the new row and words in fours.
+    assert_eq!(lists(&launches), 8 * 4 * 72);
+    let (kernels, other, launches) = step("greedy");
+    let found = ["greedy_runs", "greedy_hits", "list_rows", "score_rows", "attend_scored"];
+    assert!(found.iter().all(|kernel| kernels.contains(kernel)), "{kernels:?}");
+    assert_eq!(lists(&launches), 8 * 4 * 4100);
+    assert_ne!(budgeted, other, "budgets of a search are in the map");
+    let (kernels, ..) = step("top-k");
+    let of = ["score_rows", "score_rows", "top_rows", "attend_scored", "decode_merge"];
+    assert_eq!(kernels, of);
+    for name in ["attend_rows", "attend_scored"] {
+        let (_, launches) = dumped(&[name, "--element", "int8", "--kept", "100"]);
+        assert_eq!(kernels_of(&launches), [name]);
+        assert_eq!(lists(&launches), 8 * 4 * 100, "{name}");
+    }
 }
 
 #[test]
@@ -94,11 +126,14 @@ fn what_cannot_be_is_refused() {
         (vec!["gather_kv", "--kept", "5000"], "5000 rows"),
         (vec!["decode", "--head-dim", "63"], "head dimension"),
         (vec!["prefill", "--context", "200000"], "keys"),
+        (vec!["sparse_step", "--components", "129"], "components"),
+        (vec!["attend_rows", "--tokens", "5"], "query rows"),
     ] {
         let parsed = Arguments::parse_from(["dump_launch"].iter().chain(&arguments));
         let Err(error) = launches(&parsed) else { panic!("{arguments:?}") };
         assert!(error.to_string().contains(named), "{error}");
     }
     assert!(Arguments::try_parse_from(["dump_launch", "decode_all"]).is_err());
-    assert_eq!(attention::NAMES.len() + index::NAMES.len() + 16, kernels::names().len());
+    let caches = attention::NAMES.len() + index::NAMES.len() + finding::NAMES.len();
+    assert_eq!(caches + 16, kernels::names().len());
 }

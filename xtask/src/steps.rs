@@ -104,6 +104,9 @@ fn examples(ci: &mut Ci) -> Result<()> {
     run_example(ci, "quickstart", &[])?;
     run_example(ci, "embed_plain_wgpu", &[])?;
     run_example(ci, "evict_device", &[])?;
+    let few = ["memory", "--rows", "2000", "--queries", "16"];
+    run_example(ci, "sparse_attention", &few)?;
+    run_example(ci, "sparse_attention", &["decode"])?;
     run_example(ci, "dump_launch", &["gemv_bitplane"])?;
     run_example(ci, "demo", &[])?;
     let one_row = ["--filter", "gemv_bitplane 1024x1024 4 bits f16 defaults"];
