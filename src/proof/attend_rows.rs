@@ -24,6 +24,8 @@ pub(super) fn cases() -> Vec<ListedCase> {
     all.push(ListedCase { input: half, output: half, dim: 128, softcap: Some(20.0), ..DEFAULT });
     all.push(ListedCase { content: Content::Equal, rest: true, ..DEFAULT });
     all.push(ListedCase { content: Content::NotNumbers, rest: true, ..DEFAULT });
+    all.push(ListedCase { content: Content::NotNumbers, ..DEFAULT });
+    all.push(ListedCase { content: Content::NotNumbers, lse: false, rest: true, ..DEFAULT });
     all.push(ListedCase { arithmetic: Arithmetic::F16, input: half, dim: 128, ..DEFAULT });
     all
 }
