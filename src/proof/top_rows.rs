@@ -26,6 +26,8 @@ enum Content {
     NotNumbers,
     /// Neighbours, and one far above them: all but it are of one bin.
     Close,
+    /// Every fourth quad far above the others: a sample of such quads alone is not like the others.
+    Waves,
 }
 
 /// One case.
@@ -47,6 +49,7 @@ pub(super) struct TopCase {
     flagged: bool,
     content: Content,
     lanes: Option<u32>,
+    slices: Option<u32>,
     squeeze: Squeeze,
 }
 
@@ -64,6 +67,7 @@ const DEFAULT: TopCase = TopCase {
     flagged: false,
     content: Content::Logits,
     lanes: None,
+    slices: None,
     squeeze: Squeeze::None,
 };
 
@@ -71,7 +75,7 @@ const DEFAULT: TopCase = TopCase {
 const KEPT: u32 = 0x0707_0707;
 
 pub(super) fn cases() -> Vec<TopCase> {
-    use Content::{Close, Coarse, Equal, Logits, NotNumbers};
+    use Content::{Close, Coarse, Equal, Logits, NotNumbers, Waves};
     let mut all = vec![DEFAULT];
     for (at, content) in [Logits, Coarse, Equal, NotNumbers, Close].into_iter().enumerate() {
         let share = [Share::Query, Share::Group][at % 2];
@@ -97,7 +101,40 @@ pub(super) fn cases() -> Vec<TopCase> {
     all.push(TopCase { capacity: 64, flagged: true, ..DEFAULT });
     all.push(TopCase { sinks: 80, rows: &[[100, 70], [90, 90]], ..DEFAULT });
     all.push(TopCase { sinks: 0, rows: &[[1, 1], [2, 0]], k: &[1], queries: [1, 3], ..DEFAULT });
-    // Beyond 2^20 rows; a grid of two dimensions with spare workgroups.
+    let rows = &[[5000, 4900], [700, 690]][..];
+    let waves = TopCase { content: Waves, lanes: Some(256), rows, k: &[2000], ..DEFAULT };
+    let waves = TopCase { capacity: 2200, ..waves };
+    all.push(waves);
+    // Several workgroups a list, of slices that end within tiles, of heads with fewer rows than slices have.
+    let sliced = TopCase { slices: Some(3), ..DEFAULT };
+    for (at, content) in [Logits, Coarse, Equal, NotNumbers, Close].into_iter().enumerate() {
+        let lanes = [Some(256), None, Some(512)][at % 3];
+        let (tail, share) =
+            [(Tail::Mean, Share::Query), (Tail::None, Share::Group)][usize::from(at > 0)];
+        let own = TopCase { content, lanes, rows, tail, share, ..sliced };
+        all.push(TopCase { k: &[900, 3], capacity: 1024, ..own });
+        let k = [&[511][..], &[600], &[1], &[4900], &[512]][at];
+        let seen = TopCase { seen: true, slices: Some(2 + 5 * at as u32), tail: Tail::None, ..own };
+        let paged = at % 2 == 0;
+        all.push(TopCase { k, paged, queries: [1 + at as u32 % 2, 2], capacity: 2048, ..seen });
+    }
+    all.push(TopCase { slices: Some(5), ..waves });
+    let mean = TopCase { slices: Some(4), ..mean };
+    all.push(TopCase { queries: [4, 1], share: Share::Group, paged: true, ..mean });
+    let rows = &[[1500, 1400], [60, 58], [0, 0], [7, 6], [3000, 3]][..];
+    all.push(TopCase { rows, queries: [3, 2], k: &[0, 60, 5], ..mean });
+    all.push(TopCase { queries: [2, 1], share: Share::Group, flagged: true, ..mean });
+    all.push(TopCase { k: &[1395, 5000], capacity: 2000, causal: false, ..sliced });
+    all.push(TopCase { k: &[500], capacity: 108, ..sliced });
+    all.push(TopCase { capacity: 64, flagged: true, ..sliced });
+    all.push(TopCase { sinks: 80, rows: &[[100, 70], [90, 90]], k: &[5], ..sliced });
+    all.push(TopCase {
+        squeeze: Squeeze::Groups(40),
+        queries: [1, 16],
+        slices: Some(32),
+        ..DEFAULT
+    });
+    // Many slices by default, beyond 2^20 rows; a grid of two dimensions with spare workgroups.
     let rows = &[[(1 << 20) + 700, (1 << 20) + 650]];
     let one = [1, 1];
     all.push(TopCase { rows, queries: one, k: &[4000], capacity: 4096, ..DEFAULT });
@@ -148,6 +185,7 @@ impl TopCase {
                     5 => -0.0,
                     _ => value,
                 },
+                Content::Waves => value + if at / 4 % 4 == 1 { 9.0 } else { 0.0 },
                 Content::Close if at == 3 => 3e38,
                 Content::Close => f32::from_bits(0x3f00_0000 + (bits >> 8 & 0xfff)),
             }
@@ -215,6 +253,9 @@ impl Case for TopCase {
         if let Some(lanes) = self.lanes {
             name += &format!(" {lanes} lanes");
         }
+        if let Some(slices) = self.slices {
+            name += &format!(" {slices} slices");
+        }
         if self.squeeze != Squeeze::None {
             name += &format!(" {:?}", self.squeeze);
         }
@@ -225,10 +266,11 @@ impl Case for TopCase {
         let fits =
             |lanes: &u32| *lanes <= caps.max_invocations && caps.max_workgroup_bytes > 20 << 10;
         let workgroup = self.lanes.filter(fits);
-        let mut all = vec![("baseline", Knobs { workgroup, ..Knobs::baseline() })];
+        let slices = self.slices;
+        let mut all = vec![("baseline", Knobs { workgroup, slices, ..Knobs::baseline() })];
         if caps.subgroups && caps.subgroup_min >= 4 && caps.subgroup_max <= 128 {
             let reduce = Some(Reduce::Subgroup);
-            all.push(("subgroup", Knobs { workgroup, reduce, ..Knobs::DEFAULT }));
+            all.push(("subgroup", Knobs { workgroup, reduce, slices, ..Knobs::DEFAULT }));
         }
         all
     }

@@ -11,7 +11,7 @@ use fewbytes::attention::{ROW_MAP, TopRows};
 use fewbytes::launch::Traffic;
 use fewbytes::{Error, Knobs, Result};
 
-/// The launch of a step's lists.
+/// The launches of a step's lists.
 pub struct Plan {
     spec: TopRows,
     plan: crate::Plan,
@@ -62,6 +62,11 @@ impl Plan {
         self.plan.traffic()
     }
 
+    /// Bytes of scratch memory for what slices of lists leave for each other; 0 where a workgroup makes a list.
+    pub fn scratch_bytes(&self) -> u64 {
+        self.plan.scratch_bytes()
+    }
+
     /// Binds `scores` of [`TopRows::scores_len`] elements of f32, the row map and the rest: recording then
     /// allocates nothing. `tensor_rows` is the rows of the cache that the lists are of.
     ///
@@ -75,6 +80,7 @@ impl Plan {
         sources: Sources<'_>,
         outputs: Outputs<'_>,
         tensor_rows: u32,
+        scratch: Option<&View>,
     ) -> Result<BoundByMap> {
         let spec = &self.spec;
         let one = |binding, view| Arg { binding, pieces: std::slice::from_ref(view) };
@@ -113,6 +119,6 @@ impl Plan {
                 }
             }
         }
-        Ok(BoundByMap::new(self.plan.bind(&args, None)?, map, tensor_rows))
+        Ok(BoundByMap::new(self.plan.bind(&args, scratch)?, map, tensor_rows))
     }
 }

@@ -22,9 +22,10 @@ struct Params {
     page_rows: u32,
     // Where the page table begins in the row map.
     pages: u32,
+    // Workgroups of a list.
+    slices: u32,
     unused_0: u32,
     unused_1: u32,
-    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,4 +1,4 @@
-// Scores of listed rows are copied. Siblings: rest_none.wgsl, rest_mean.wgsl.
+// Scores of listed rows are copied. Siblings: weights.wgsl, weights_none.wgsl.
 
 // [lists][QUERIES][capacity].
 @group(0) @binding(27) var<storage, read_write> picked: array<f32>;
@@ -7,7 +7,7 @@ struct Beside {
     nothing: u32,
 }
 
-fn begin(list: u32, index: u32) -> Beside {
+fn nothing() -> Beside {
     return Beside(0u);
 }
 
@@ -21,6 +21,3 @@ fn listed(beside: Beside, list: u32, at: u32, row: u32) -> Beside {
     }
     return beside;
 }
-
-// To be called by all lanes; `none` says whether no row is left.
-fn finish(beside: Beside, list: u32, none: bool, index: u32) {}

@@ -1,15 +1,7 @@
-// Nothing but lists is made. Siblings: rest_mean.wgsl, picked.wgsl.
-
-struct Beside {
-    nothing: u32,
-}
+// What is not listed is not weighed. Sibling: rest_mean.wgsl.
 
 fn begin(list: u32, index: u32) -> Beside {
-    return Beside(0u);
-}
-
-fn listed(beside: Beside, list: u32, at: u32, row: u32) -> Beside {
-    return beside;
+    return nothing();
 }
 
 // To be called by all lanes; `none` says whether no row is left.

@@ -19,6 +19,7 @@
 //! | 24 | parts | f32, `[T H G][parts + 1][2]`: of [`component_scores`](super::component_scores); for [`Tail::Mean`] |
 //! | 25 | rest | `[T H G]`, f32; for [`Tail::Mean`] |
 //! | 27 | picked | `[L][Q][capacity]`, f32, the scores of listed rows; of [`Ranked::Seen`] |
+//! | 28 | work | u32, scratch memory, where a list has several slices: see `shaders/attention/top_rows/slices.wgsl` |
 //!
 //! Ranks of an index are [those of `component_scores`](super::component_scores#ranks). [`Ranked::Seen`] ranks
 //! all rows that a token sees by exact logits, [those of `score_rows`](super::score_rows): of several query
@@ -29,7 +30,7 @@
 //! are not listed. -1e30 where none are left, where rounding leaves nothing, and of flagged heads.
 //!
 //! # Selection
-//! A workgroup makes a list. A radix selection by digits of 11 bits would count nearly all keys in few bins,
+//! A radix selection by digits of 11 bits would count nearly all keys in few bins,
 //! since ranks are logarithms of one magnitude, and lanes would wait for each other. So ranks are first
 //! counted in 2048 bins of equal width. They go from a rank that, by a sample of 4 rows a lane, somewhat more
 //! rows than are wanted are above of, to the sample's highest; the last goes on, and lower ranks are not
@@ -41,60 +42,50 @@
 //! loads under way: counting, gathering, listing; after the first time from caches. Where listed rows lie in
 //! the tensors, and what they weigh, is looked up last, by all lanes side by side.
 //!
+//! # Slices
+//! A workgroup makes a list, which leaves most of a large device idle where there are few long ones. So lists
+//! that have room for 16,384 rows or more are cut into slices of about 8192, but not into more than make 256
+//! workgroups of all lists, and at most 32 (more beyond 2^20 rows: a slice has fewer than 2^16). There are three
+//! launches then:
+//!
+//! 1. every slice takes the same sample, of the whole list, and so counts its own ranks in the same bins;
+//! 2. every slice adds up all slices' counts, which tells the bin of the `k`-th rank and how many rows above it
+//!    earlier slices have; it lists its own ones of these, looks up what there is to, and keeps those of the bin;
+//! 3. a workgroup a list compares the keys of the bin, and moves what is listed to make room for the rows among
+//!    them that are wanted: lists are the same whatever the slices.
+//!
+//! Where the sample was not like the others, or the bin has more than 512 rows, the last launch makes the whole
+//! list as one workgroup does. Lists for which no rank matters are copied by slices.
+//!
 //! | variant | needs |
 //! |---|---|
 //! | `baseline` | nothing |
 //! | `subgroup` | subgroups of 4 to 128 lanes |
 //!
 //! Knobs: `reduce`, [`Reduce::Workgroup`] is `baseline` and the others `subgroup`, the default where the
-//! device has it; `workgroup`, 256, 512 or 1024 lanes, by default the most that the device allows. [`Traffic`]
-//! is the ranks read once, and what is listed; `rows` and `listed` say how many they are.
+//! device has it; `workgroup`, 256, 512 or 1024 lanes, by default the most that the device allows; `slices`, 1
+//! or from 2 to 32. [`Traffic`], all of it the first launch's, is the ranks read once, and what is listed; `rows`
+//! and `listed` say how many they are.
 //!
 //! Source: exact top-k by radix selection; the bins are this project's.
 
 mod reference;
 mod shader;
+mod stages;
 #[cfg(test)]
 mod tests;
 
 pub use reference::{Found, Ranking, reference, rest};
+pub use stages::WORK;
 
-use super::places::{largest, whole};
-use super::sparse::{
-    COUNTS, FLAGS, INDEX_MAP, IndexShape, LISTS, Lists, PARTS, PICKED, REST, SCORES, TOPS, Tail,
-};
-use super::{ComponentScores, ROW_MAP, RowMapShape};
-use crate::launch::{
-    Access, Binding, Caps, Knobs, Launch, Needs, Operand, Reduce, Spec, Traffic, linear_grid,
-};
+use super::sparse::{IndexShape, Lists, Tail};
+use super::{ComponentScores, RowMapShape};
+use crate::launch::{Caps, Knobs, Launch, Spec, Traffic};
 use crate::{Error, Result};
+use stages::Stage;
 
 /// The kernel's name.
 pub const NAME: &str = "top_rows";
-
-const PARAMS: Binding = Binding::new(0, "params", Access::Uniform);
-const SCHEDULE: Binding = Binding::new(ROW_MAP, "schedule", Access::Read);
-const MAP: Binding = Binding::new(INDEX_MAP, "index_map", Access::Read);
-const FLAGGED: Binding = Binding::new(FLAGS, "flags", Access::Read);
-const ROWS: Binding = Binding::new(LISTS, "lists", Access::ReadWrite);
-const NUMBERS: Binding = Binding::new(COUNTS, "counts", Access::ReadWrite);
-const GIVEN: Binding = Binding::new(SCORES, "scores", Access::Read);
-const LARGEST: Binding = Binding::new(TOPS, "tops", Access::Read);
-
-static OF_INDEX: [Binding; 9] = [
-    PARAMS,
-    SCHEDULE,
-    MAP,
-    FLAGGED,
-    ROWS,
-    NUMBERS,
-    GIVEN,
-    Binding::new(PARTS, "parts", Access::Read),
-    Binding::new(REST, "rest", Access::ReadWrite),
-];
-const COPIED: Binding = Binding::new(PICKED, "picked", Access::ReadWrite);
-static OF_ONE: [Binding; 6] = [PARAMS, SCHEDULE, ROWS, NUMBERS, GIVEN, COPIED];
-static OF_SEVERAL: [Binding; 7] = [PARAMS, SCHEDULE, ROWS, NUMBERS, GIVEN, LARGEST, COPIED];
 
 /// Mirrors `Params` of the shader.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -113,7 +104,8 @@ struct Params {
     parts: u32,
     page_rows: u32,
     pages: u32,
-    unused: [u32; 3],
+    slices: u32,
+    unused: [u32; 2],
 }
 
 /// Which rows have ranks.
@@ -150,14 +142,6 @@ pub struct TopRows {
     pub rows: u64,
     /// Rows of all lists: for [`Traffic`] only.
     pub listed: u64,
-}
-
-/// How lanes work together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Form {
-    lanes: u32,
-    /// Subgroups that a workgroup has at most; 0 where lanes use workgroup memory alone.
-    subgroups: u32,
 }
 
 impl TopRows {
@@ -231,15 +215,6 @@ impl TopRows {
         }
     }
 
-    fn bindings(&self) -> &'static [Binding] {
-        match self.ranked {
-            Ranked::Index { tail: Tail::Mean, .. } => &OF_INDEX,
-            Ranked::Index { tail: Tail::None, .. } => &OF_INDEX[..7],
-            Ranked::Seen { .. } if self.lists.queries() > 1 => &OF_SEVERAL,
-            Ranked::Seen { .. } => &OF_ONE,
-        }
-    }
-
     fn check(&self) -> Result<()> {
         self.lists.check()?;
         let heads = self.lists.heads;
@@ -269,65 +244,6 @@ impl TopRows {
         Ok(())
     }
 
-    fn operands(&self, caps: &Caps) -> Result<Vec<Operand>> {
-        let of = |what: &str| format!("{what} of {NAME}");
-        let mut all = vec![
-            whole(ROW_MAP, "row map", self.map.words(), caps)?,
-            whole(LISTS, &of("lists"), self.lists_len(), caps)?,
-            whole(COUNTS, &of("counts"), self.counts_len(), caps)?,
-            whole(SCORES, &of("scores"), self.scores_len(), caps)?,
-        ];
-        if let Ranked::Index { shape, .. } = self.ranked {
-            all.push(shape.operand(INDEX_MAP, caps)?);
-            all.push(shape.operand(FLAGS, caps)?);
-        }
-        if self.tail() == Tail::Mean {
-            all.push(whole(PARTS, &of("parts"), self.parts_len(), caps)?);
-            all.push(whole(REST, &of("rest"), self.lists.query_rows().into(), caps)?);
-        }
-        if self.picked_len() > 0 {
-            all.push(whole(PICKED, &of("picked scores"), self.picked_len(), caps)?);
-        }
-        if self.tops_len() > 0 {
-            all.push(whole(TOPS, &of("largest scores"), self.tops_len(), caps)?);
-        }
-        Ok(all)
-    }
-
-    fn form(&self, caps: &Caps, knobs: &Knobs) -> Result<Form> {
-        let able = caps.subgroups && caps.subgroup_min >= 4 && caps.subgroup_max <= 128;
-        let by_subgroups = match knobs.reduce {
-            Some(Reduce::Workgroup) => false,
-            None => able,
-            Some(_) if able => true,
-            Some(_) => {
-                let (min, max) = (caps.subgroup_min, caps.subgroup_max);
-                let why = format!(
-                    "it needs subgroups of 4 to 128 lanes; the device's are {min} to {max}"
-                );
-                return Err(Error::unsupported(format!("{NAME} by subgroups"), why));
-            }
-        };
-        let form = |lanes: u32| Form {
-            lanes,
-            subgroups: if by_subgroups { lanes / caps.subgroup_min } else { 0 },
-        };
-        match knobs.workgroup {
-            Some(lanes @ (256 | 512 | 1024)) => Ok(form(lanes)),
-            Some(other) => {
-                Err(Error::range(format!("lanes of {NAME}"), "256, 512 and 1024", other))
-            }
-            None => {
-                let fits = |form: &Form| {
-                    form.lanes <= caps.max_invocations
-                        && self.workgroup_bytes(*form) <= caps.max_workgroup_bytes
-                };
-                let wide = [1024, 512].map(form).into_iter().find(fits);
-                Ok(wide.unwrap_or(form(256)))
-            }
-        }
-    }
-
     fn traffic(&self) -> Traffic {
         let Self { lists, rows, listed, .. } = self;
         let of_head = u64::from(lists.count() / lists.heads);
@@ -348,7 +264,7 @@ impl TopRows {
         }
     }
 
-    fn params(&self) -> Result<Params> {
+    fn params(&self, slices: u32) -> Result<Params> {
         let Self { lists, map, .. } = self;
         let [_, pages] = map.places()?;
         let (sinks, budget, parts) = match self.ranked {
@@ -370,7 +286,8 @@ impl TopRows {
             parts,
             page_rows: map.page_rows,
             pages,
-            unused: [0; 3],
+            slices,
+            unused: [0; 2],
         })
     }
 }
@@ -383,36 +300,29 @@ impl Spec for TopRows {
     /// # Errors
     /// As [`Lists::check`]; [`Error::Shape`] for a row map or an index of other heads; [`Error::Range`] for a
     /// map with starts of a window, a `stride` that is no multiple of 4, other lanes than there are forms for,
-    /// and more scores than u32 counts; [`Error::BindingTooLarge`] naming the tensor.
+    /// slices that are too many or too long, and more scores than u32 counts; [`Error::BindingTooLarge`] naming the tensor.
     fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
         self.check()?;
-        let (operands, bindings) = (self.operands(caps)?, self.bindings());
-        let form = self.form(caps, knobs)?;
-        let needs = Needs {
-            subgroups: form.subgroups > 0,
-            workgroup_bytes: self.workgroup_bytes(form),
-            invocations: form.lanes,
-            storage_buffers: bindings.len() as u32 - 1,
-            binding_bytes: largest(&operands),
-            ..Needs::default()
-        };
-        needs.check(NAME, caps)?;
-        Ok(vec![Launch {
-            kernel: NAME,
-            variant: if form.subgroups > 0 { "subgroup" } else { "baseline" },
-            shader: self.shader(form),
-            bindings,
-            operands,
-            params: bytemuck::bytes_of(&self.params()?).to_vec(),
-            grid: linear_grid(NAME, self.lists.count().into(), caps.max_groups)?,
-            scratch: Vec::new(),
-            needs,
-            traffic: self.traffic(),
-        }])
+        let operands = self.operands(caps)?;
+        let (form, slices) = (self.form(caps, knobs)?, self.slices(knobs)?);
+        let stages = if slices > 1 { &Stage::SLICED[..] } else { &[Stage::Whole] };
+        let one = |stage: &Stage| self.launch(*stage, form, slices, &operands, caps);
+        let mut all = stages.iter().map(one).collect::<Result<Vec<Launch>>>()?;
+        if let Some(first) = all.first_mut() {
+            first.traffic = self.traffic();
+        }
+        Ok(all)
     }
 
     fn candidates(&self, _caps: &Caps) -> Vec<Knobs> {
         let lanes = [None, Some(256), Some(512), Some(1024)];
-        lanes.map(|workgroup| Knobs { workgroup, ..Knobs::DEFAULT }).to_vec()
+        let mut all = lanes.map(|workgroup| Knobs { workgroup, ..Knobs::DEFAULT }).to_vec();
+        let usual = self.usual_slices();
+        for slices in [1, usual / 2, 2 * usual] {
+            if slices != usual && self.allows(slices) {
+                all.push(Knobs { slices: Some(slices), ..Knobs::DEFAULT });
+            }
+        }
+        all
     }
 }

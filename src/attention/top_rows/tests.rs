@@ -1,5 +1,6 @@
 use super::*;
 use crate::attention::sparse::{IndexMap, Share};
+use crate::launch::Reduce;
 
 const LISTS: Lists = Lists {
     tokens: 2,
@@ -84,4 +85,40 @@ fn what_does_not_fit_together_is_refused() {
     let shape = *IndexMap::new(64, &[1000, 10]).unwrap().shape();
     let ranked = Ranked::Index { shape, tail: Tail::None, parts: 0 };
     assert!(refused(TopRows { ranked, ..good }).contains("KV heads"));
+}
+
+#[test]
+fn few_long_lists_are_cut() {
+    let launches = |lists: u32, room: u32, slices| {
+        let shape = *IndexMap::new(64, &vec![room; lists as usize]).unwrap().shape();
+        let ranked = Ranked::Index { shape, tail: Tail::Mean, parts: 3 };
+        let of = Lists { tokens: 1, heads: lists, ..LISTS };
+        let map = RowMapShape { heads: lists, starts: 0, page_rows: 0, entries: 0 };
+        let spec = TopRows { lists: of, map, ranked, ..of_index() };
+        spec.launches(&Caps::webgpu(), &Knobs { slices, ..Knobs::DEFAULT })
+    };
+    let grids = |lists, room, slices| -> Vec<u32> {
+        launches(lists, room, slices).unwrap().iter().map(|l| l.grid()[0]).collect()
+    };
+    assert_eq!(grids(8, 65_536, None), [64, 64, 8]);
+    assert_eq!(grids(64, 65_536, None), [256, 256, 64]);
+    // Too many, or too short, and whatever is asked for.
+    assert_eq!(grids(129, 65_536, None), [129]);
+    assert_eq!(grids(8, 16_320, None), [8]);
+    assert_eq!(grids(8, 65_536, Some(1)), [8]);
+    assert_eq!(grids(1, 640, Some(5)), [5, 5, 1]);
+    // Counts of a slice are of 16 bits.
+    assert_eq!(grids(1, 1 << 21, None), [64, 64, 1]);
+    for (room, slices) in [(640, 0), (640, 33), (1 << 17, 3), (1 << 17, 33)] {
+        let error = launches(1, room, Some(slices)).unwrap_err();
+        assert!(error.to_string().contains("slices of top_rows"), "{error}");
+    }
+    // All launches share memory that holds counts, candidates and sums of slices, and nobody counts twice.
+    let all = launches(8, 65_536, None).unwrap();
+    let words = 8 * (8 + 3 * 512 + 8 * (1024 + 2 * 2));
+    for (launch, buffers) in all.iter().zip([5, 7, 8]) {
+        assert_eq!(launch.scratch()[0].bytes, 4 * words);
+        assert_eq!(launch.needs().storage_buffers, buffers);
+    }
+    assert_eq!(all[1].traffic().read_bytes + all[2].traffic().write_bytes, 0);
 }

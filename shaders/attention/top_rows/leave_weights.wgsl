@@ -1,0 +1,14 @@
+// What a slice's listed rows weigh is left for the last launch. Sibling: leave_none.wgsl.
+// Expects: weights.wgsl, slices.wgsl.
+
+// To be called by all lanes.
+fn leave(beside: Beside, list: u32, slice: u32, index: u32) {
+    for (var i = 0u; i < QUERIES; i += 1u) {
+        let sum = sum_of_lanes(beside, i, index);
+        if index == 0u {
+            let at = part_at(list, slice, i);
+            work[at] = bitcast<u32>(sum.x);
+            work[at + 1u] = bitcast<u32>(sum.y);
+        }
+    }
+}
