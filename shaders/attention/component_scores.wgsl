@@ -97,9 +97,9 @@ fn rank_of(j: u32) -> u32 {
     return rank.x + rank.y + rank.z + rank.w;
 }
 
-// Finds the components, and for each four query rows what those that are read and those that are not are
-// expected to come to. To be called by all lanes.
-fn choose(columns: Columns, place: u32, index: u32) -> array<vec4<f32>, 2u * QUADS> {
+// Finds the components, and where they are asked for, sums: for each four query rows what those that are read
+// and those that are not are expected to come to. To be called by all lanes.
+fn choose(columns: Columns, place: u32, asked: bool, index: u32) -> array<vec4<f32>, 2u * QUADS> {
     if index < DIM_QUADS {
         var sum = vec4<f32>(0.0);
         for (var g = 0u; g < GROUP; g += 1u) {
@@ -125,7 +125,7 @@ fn choose(columns: Columns, place: u32, index: u32) -> array<vec4<f32>, 2u * QUA
         }
     }
     var all: array<vec4<f32>, 2u * QUADS>;
-    if RANKED || MEAN {
+    if asked {
         for (var quad = 0u; quad < QUADS; quad += 1u) {
             var read = vec4<f32>(0.0);
             var unread = vec4<f32>(0.0);
@@ -200,7 +200,8 @@ fn component_scores(
     }
     let part = number % params.parts;
     let head = columns_of(place % params.heads);
-    let centres = choose(head, place, index);
+    // Without ranks one workgroup of a place tells them: the others need not wait for sums.
+    let centres = choose(head, place, RANKED || (MEAN && part == 0u), index);
     var tops: array<f32, 4u * QUADS>;
     var totals: array<f32, 4u * QUADS>;
     for (var g = 0u; g < 4u * QUADS; g += 1u) {
