@@ -116,8 +116,8 @@ fn four_of(place: u32, first: u32, j: u32) -> vec4<f32> {
 }
 
 // Finds the components, what queries multiply them by, and what those that are read and those that are not
-// are expected to come to. To be called by all lanes.
-fn choose(columns: Columns, place: u32, index: u32) {
+// are expected to come to, where anybody asks. To be called by all lanes.
+fn choose(columns: Columns, place: u32, asked: bool, index: u32) {
     if index < DIM_QUADS {
         var sum = vec4<f32>(0.0);
         for (var g = 0u; g < GROUP; g += 1u) {
@@ -152,7 +152,7 @@ fn choose(columns: Columns, place: u32, index: u32) {
                 if own < COMPONENTS {
                     weights[own * BLOCKS + block] = block_of(x);
                 }
-                if RANKED || MEAN {
+                if asked {
                     let terms = expected(columns, place % params.heads, j, x);
                     if own < COMPONENTS {
                         read_sum += terms;
@@ -162,7 +162,7 @@ fn choose(columns: Columns, place: u32, index: u32) {
                 }
             }
         }
-        if RANKED || MEAN {
+        if asked {
             lane_tops[index] = read_sum;
             lane_sums[index] = unread_sum;
             add_lanes(index);
@@ -297,7 +297,8 @@ fn component_scores(
     }
     let part = number % params.parts;
     let head = columns_of(place % params.heads);
-    choose(head, place, index);
+    // Without ranks only the first part has to know.
+    choose(head, place, RANKED || (MEAN && part == 0u), index);
     var tops: array<Rows, BLOCKS>;
     var totals: array<Rows, BLOCKS>;
     for (var block = 0u; block < BLOCKS; block += 1u) {
