@@ -243,9 +243,10 @@ impl BoundSparse {
     /// appended, and the index's update recorded before or submitted.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a map or an index that was not bound, or not brought up to date;
-    /// [`Error::Range`] for an index of rows that a new token does not see, or for more rows of a head than
-    /// were planned for: nothing is recorded then. [`Error::DeviceLost`].
+    /// [`Error::Shape`] for a map or an index that was not bound, or not brought up to date, and for one that
+    /// was told another budget; [`Error::Range`] for an index of rows that a new token does not see, and in
+    /// exact top-k and under a threshold of all rows for more rows of a head than were planned for: nothing is
+    /// recorded then. [`Error::DeviceLost`].
     pub fn record(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -261,9 +262,11 @@ impl BoundSparse {
             let expected = self.spec.tensor_rows;
             return Err(Error::shape("rows of a cache", expected, layout.rows()));
         }
+        // Their logits lie side by side.
+        let budget = self.spec.budget();
         for head in 0..layout.shape().kv_heads() {
             let (len, most) = (layout.len(head), self.spec.rows);
-            if self.index.is_none() && len > most {
+            if budget.is_none() && len > most {
                 let what = format!("rows of head {head} of a step");
                 return Err(Error::range(what, format!("0..={most}"), len));
             }
@@ -271,6 +274,10 @@ impl BoundSparse {
         if let Some(index) = index {
             let tokens = if self.spec.lists.causal { self.spec.queries.q_len } else { 1 };
             index.check(layout, tokens)?;
+            if budget.is_some() && index.budget() != budget {
+                let [expected, found] = [budget, index.budget()].map(|b| format!("{b:?}"));
+                return Err(Error::shape("budget of an index", expected, found));
+            }
         }
         self.bound.record(pass)
     }

@@ -10,6 +10,7 @@ use fewbytes::attention::sparse::{
 };
 use fewbytes::{Error, Result};
 use half::f16;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rows that an index is extended by are multiples of this, so that columns are written in whole words.
 const STEP: u32 = 64;
@@ -68,6 +69,10 @@ pub struct DeviceIndex {
     grow: BoundIndex,
     /// Of the layout that rows were taken from.
     generation: u64,
+    /// Whether the device's words are those of the map.
+    told: bool,
+    /// Whether an update was decided upon that has not been recorded.
+    owed: AtomicBool,
 }
 
 impl DeviceIndex {
@@ -136,6 +141,9 @@ impl DeviceIndex {
             build,
             grow,
             generation: layout.generation(),
+            // An index of no rows, in memory of zeros.
+            told: true,
+            owed: AtomicBool::new(false),
         })
     }
 
@@ -152,16 +160,18 @@ impl DeviceIndex {
         self.tell(ctx)
     }
 
-    /// Forgets all rows: the next update makes all anew. To be called when rows have been evicted, moved or
-    /// taken back.
+    /// Forgets all rows: the next update makes all anew, and steps are refused until then. To be called when
+    /// rows have been evicted, moved or taken back, and when a submission with an update has failed.
     pub fn clear(&mut self) {
         self.map.clear();
+        self.told = false;
+        *self.owed.get_mut() = false;
     }
 
     /// Decides what brings the index up to date, and tells the device by writes that take effect before what
     /// is submitted next: nothing while fewer rows are beyond it than the tail has room for, else all rows that
     /// every one of `q_len` new tokens sees, in steps of 64. What it returns has to be recorded once, in that
-    /// next submission.
+    /// next submission, before the steps that search; what was not recorded is made anew by the next update.
     ///
     /// # Errors
     /// [`Error::Range`] naming the head for more rows than there is room for; [`Error::Shape`] for a layout of
@@ -188,10 +198,14 @@ impl DeviceIndex {
             let what = "rows of a layout that an index covers";
             return Err(Error::shape(what, "as many as before or more", "fewer"));
         }
-        if lacking == 0 || (covered && lacking < self.tail) {
+        let owed = *self.owed.get_mut();
+        if !owed && (lacking == 0 || (covered && lacking < self.tail)) {
+            if !self.told {
+                self.tell(ctx)?;
+            }
             return Ok(Update::None);
         }
-        let update = match covered {
+        let update = match covered && !owed {
             true if lacking <= self.tail => Update::Grow,
             _ => Update::Build,
         };
@@ -202,6 +216,8 @@ impl DeviceIndex {
         map.extend(&targets)?;
         self.map = map;
         self.generation = layout.generation();
+        self.told = false;
+        *self.owed.get_mut() = true;
         if update == Update::Build {
             ctx.write(&self.flags, &vec![0u32; heads])?;
         }
@@ -214,7 +230,10 @@ impl DeviceIndex {
         let of = |rows| u32::try_from(budget.of(rows)).unwrap_or(u32::MAX);
         let budgets: Vec<u32> = self.map.heads().iter().map(|head| of(head.rows)).collect();
         self.map.set_budgets(&budgets)?;
-        ctx.write(&self.words, self.map.words())
+        self.told = false;
+        ctx.write(&self.words, self.map.words())?;
+        self.told = true;
+        Ok(())
     }
 
     /// Records what an update asks for.
@@ -229,14 +248,21 @@ impl DeviceIndex {
         layout: &Layout,
     ) -> Result<()> {
         match update {
-            Update::None => Ok(()),
-            Update::Build => self.build.record(pass, &self.map, map, layout),
-            Update::Grow => self.grow.record(pass, &self.map, map, layout),
+            Update::None => return Ok(()),
+            Update::Build => self.build.record(pass, &self.map, map, layout)?,
+            Update::Grow => self.grow.record(pass, &self.map, map, layout)?,
         }
+        self.owed.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
-    /// Whether every row that the index covers is seen by all of `q_len` new tokens of a layout, and none has
-    /// been moved.
+    /// What a search may take of each head.
+    pub fn budget(&self) -> Option<Amount> {
+        self.budget
+    }
+
+    /// Whether the device knows which rows the index covers, an update of them is recorded, every one of them
+    /// is seen by all of `q_len` new tokens of a layout, and none has been moved.
     pub(super) fn check(&self, layout: &Layout, q_len: usize) -> Result<()> {
         let covered = self.map.heads().iter().any(|head| head.rows > 0);
         if covered && layout.generation() != self.generation {
@@ -250,6 +276,12 @@ impl DeviceIndex {
                 let what = format!("rows of head {head} that an index covers");
                 return Err(Error::range(what, format!("0..={seen}"), columns.rows));
             }
+        }
+        if !self.told {
+            return Err(Error::shape("index that was cleared", "updated", "not updated"));
+        }
+        if self.owed.load(Ordering::Relaxed) {
+            return Err(Error::shape("update of an index", "recorded before", "not recorded"));
         }
         Ok(())
     }
