@@ -108,5 +108,5 @@ fn make(list: u32, lane: Lane) {
             beside = put_found(beside, asked, lane);
         }
     }
-    finish(beside, list, asked.plain, index);
+    finish(beside, list, asked.plain, lane);
 }

@@ -134,5 +134,5 @@ fn make(number: u32, lane: Lane) {
     for (var at = asked.there + above_before + index; at < asked.there + above; at += LANES) {
         beside = put_row(beside, asked, at, lists[list * params.capacity + at]);
     }
-    leave(beside, list, slice, index);
+    leave(beside, list, slice, lane);
 }

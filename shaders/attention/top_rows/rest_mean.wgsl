@@ -20,11 +20,11 @@ fn begin(list: u32, index: u32) -> Beside {
 }
 
 // To be called by all lanes; `none` says whether no row is left.
-fn finish(beside: Beside, list: u32, none: bool, index: u32) {
+fn finish(beside: Beside, list: u32, none: bool, lane: Lane) {
     for (var i = 0u; i < QUERIES; i += 1u) {
         let query = list * QUERIES + i;
-        let sum = sum_of_lanes(beside, i, index);
-        if index == 0u {
+        let sum = sum_of_lanes(beside, i, lane);
+        if index_of(lane) == 0u {
             let unread = parts[(query + 1u) * (params.parts + 1u) - 1u].x;
             // Rounding may leave nothing of a little.
             let some = !none && sum.y > 0.0;

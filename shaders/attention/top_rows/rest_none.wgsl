@@ -5,4 +5,4 @@ fn begin(list: u32, index: u32) -> Beside {
 }
 
 // To be called by all lanes; `none` says whether no row is left.
-fn finish(beside: Beside, list: u32, none: bool, index: u32) {}
+fn finish(beside: Beside, list: u32, none: bool, lane: Lane) {}

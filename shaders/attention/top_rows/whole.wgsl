@@ -26,5 +26,5 @@ fn make(list: u32, lane: Lane) {
     } else if asked.taken > 0u {
         beside = put_found(beside, asked, lane);
     }
-    finish(beside, list, asked.plain, index);
+    finish(beside, list, asked.plain, lane);
 }

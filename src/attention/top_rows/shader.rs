@@ -11,7 +11,7 @@ impl TopRows {
         let words = (stage.own_quads() * lanes).max(BINS);
         let scan = if subgroups > 0 { subgroups } else { lanes + lanes / 16 };
         let mean = self.tail() == Tail::Mean && stage != Stage::Count;
-        let rest = if mean { 2 * lanes } else { 0 };
+        let rest = if mean { 2 * if subgroups > 0 { subgroups } else { lanes } } else { 0 };
         let keys = match stage {
             Stage::Whole => CACHE + 1,
             Stage::Count => 0,
@@ -68,6 +68,12 @@ impl TopRows {
                 (_, true) => part!("attention/top_rows/weights.wgsl"),
                 (_, false) => part!("attention/top_rows/weights_none.wgsl"),
             });
+            if mean {
+                parts.push(match subgroups {
+                    0 => part!("attention/top_rows/weights_plain.wgsl"),
+                    _ => part!("attention/top_rows/weights_subgroup.wgsl"),
+                });
+            }
         }
         if stage != Stage::Whole {
             parts.push(part!("attention/top_rows/slices.wgsl"));

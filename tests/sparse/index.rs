@@ -1,5 +1,6 @@
 //! An index that grows with its cache on every adapter, and lists of what was found in it.
 
+use crate::contexts;
 use fewbytes::attention::sparse::{
     BuildIndex, HeadColumns, IndexMap, IndexParts, IndexSource, Lists, Share, Tail,
 };
@@ -13,7 +14,7 @@ use fewbytes_wgpu::ops::{
     DeviceRowMap, IndexTensors, SortedTensors, build_index, key_columns as columns_op, list_rows,
     merge_columns, row_sums as sums_op, sort_columns as sort_op,
 };
-use fewbytes_wgpu::{Context, Features, View, adapters};
+use fewbytes_wgpu::{Context, View};
 use half::f16;
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -23,13 +24,6 @@ const HEADS: usize = 2;
 /// Rows of either head before any is appended, and of most indexes.
 const KEPT: [u32; HEADS] = [2300, 70];
 const ROOM: u32 = 700;
-
-fn contexts() -> Vec<Context> {
-    let found = pollster::block_on(adapters());
-    assert!(!found.is_empty(), "no adapter: run `cargo xtask test`, which installs one");
-    let open = |adapter| pollster::block_on(Context::open_on(adapter, Features::Full)).unwrap();
-    found.iter().map(open).collect()
-}
 
 /// A paged cache, many of whose numbers are equal.
 struct Grown {

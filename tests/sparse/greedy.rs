@@ -1,7 +1,6 @@
 //! Greedy search through the host's operations, on the adapter that `FEWBYTES_ADAPTER` names.
 
-#[path = "fixtures/device.rs"]
-mod device;
+use crate::device;
 
 use fewbytes::attention::greedy_runs::reference;
 use fewbytes::attention::sparse::greedy::Low;

@@ -3,14 +3,7 @@
 //! `FEWBYTES_DATA` names the folder of real data; `../shared/data` beside this package by default. A file
 //! that is missing is named. `--nocapture` shows the table.
 
-// The model's weights are not asked for here.
-#[allow(dead_code)]
-#[path = "fixtures/smollm.rs"]
-mod smollm;
-// Nor is everything about evictions.
-#[allow(dead_code)]
-#[path = "fixtures/smollm_trace.rs"]
-mod smollm_trace;
+use crate::smollm_trace;
 
 use comfy_table::{Table, presets};
 use fewbytes::attention::sparse::greedy::{Found, Grid, Low, plan, search};

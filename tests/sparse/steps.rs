@@ -1,6 +1,7 @@
 //! Whole steps of sparse attention on every adapter, over caches that grow: what is listed and what comes
 //! out is that of the definition.
 
+use crate::contexts;
 use fewbytes::attention::reference::Logits;
 use fewbytes::attention::sparse::attend::{HeadSlices, Outcome, SparseQueries, attend};
 use fewbytes::attention::sparse::sorted::KeyIndex;
@@ -9,24 +10,17 @@ use fewbytes::attention::{
     CacheShape, DecodeQueries, HeadData, KvCache, KvElement, Layout, RowMap,
 };
 use fewbytes::{Error, Result};
+use fewbytes_wgpu::Context;
 use fewbytes_wgpu::ops::sparse::{
     DeviceIndex, IndexOptions, SparseAttention, SparseOptions, Update,
 };
 use fewbytes_wgpu::ops::{DeviceCache, DeviceRowMap};
-use fewbytes_wgpu::{Context, Features, adapters};
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 const DIM: usize = 64;
 const GROUP: usize = 3;
 const TAIL: u32 = 64;
-
-fn contexts() -> Vec<Context> {
-    let found = pollster::block_on(adapters());
-    assert!(!found.is_empty(), "no adapter: run `cargo xtask test`, which installs one");
-    let open = |adapter| pollster::block_on(Context::open_on(adapter, Features::Full)).unwrap();
-    found.iter().map(open).collect()
-}
 
 fn numbers(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()

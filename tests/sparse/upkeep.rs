@@ -1,5 +1,6 @@
 //! What an index was not told, a step does not search; and modes without an index, on every adapter.
 
+use crate::contexts;
 use fewbytes::attention::reference::Logits;
 use fewbytes::attention::sparse::attend::{HeadSlices, SparseQueries, attend};
 use fewbytes::attention::sparse::sorted::KeyIndex;
@@ -11,7 +12,6 @@ use fewbytes_wgpu::ops::sparse::{
     DeviceIndex, IndexOptions, SparseAttention, SparseOptions, Update,
 };
 use fewbytes_wgpu::ops::{DeviceCache, DeviceRowMap};
-use fewbytes_wgpu::{Context, Features, adapters};
 use rand::{RngExt as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -19,13 +19,6 @@ const DIM: usize = 64;
 const HEADS: usize = 2;
 const GROUP: usize = 3;
 const Q_LEN: usize = HEADS * GROUP * DIM;
-
-fn contexts() -> Vec<Context> {
-    let found = pollster::block_on(adapters());
-    assert!(!found.is_empty(), "no adapter: run `cargo xtask test`, which installs one");
-    let open = |adapter| pollster::block_on(Context::open_on(adapter, Features::Full)).unwrap();
-    found.iter().map(open).collect()
-}
 
 fn numbers(rng: &mut ChaCha8Rng, count: usize) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
