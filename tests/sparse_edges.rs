@@ -61,7 +61,7 @@ fn keys_and_queries_that_are_hard_to_search_give_what_the_definition_gives() {
     let rows = TOKENS * HEADS.len() * GROUP;
     let mut asked: Vec<f32> = (0..rows * DIM).map(|_| rng.random_range(0.0..4.0)).collect();
     for (row, q) in asked.chunks_exact_mut(DIM).enumerate() {
-        let first = row / GROUP % HEADS.len() == 0;
+        let first = (row / GROUP).is_multiple_of(HEADS.len());
         match (first, row % 4) {
             (true, 1) => q.fill(0.0),
             (true, 3) => q[7] = -q[7],
