@@ -69,12 +69,12 @@ impl Lists {
 
     /// Query rows of all tokens and heads: `T H G`.
     pub fn query_rows(&self) -> u32 {
-        self.tokens * self.heads * self.group
+        self.tokens.saturating_mul(self.heads).saturating_mul(self.group)
     }
 
-    /// How many lists there are.
+    /// How many lists there are; none of no query heads.
     pub fn count(&self) -> u32 {
-        self.query_rows() / self.queries()
+        self.query_rows().checked_div(self.queries()).unwrap_or(0)
     }
 
     /// The KV head of a list.

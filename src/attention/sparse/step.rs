@@ -27,11 +27,11 @@ pub const WORK: [u32; 11] =
 /// | [`Selection::Greedy`] | `greedy_runs`, `greedy_hits`, `list_rows`, then of a share of 0 `attend_rows`, of others `score_rows` and `attend_scored`; `decode_merge` |
 /// | [`Selection::TopK`], [`Selection::Threshold`] | `score_rows`, `top_rows`, `attend_scored`, `decode_merge`; no index |
 ///
-/// [`Selection::TopKApprox`] is offered by the [reference](super::attend) alone, and so are lists of several
-/// query rows for exact top-k, whose definition is of one.
+/// [`Selection::TopKApprox`] is offered by the [reference](super::attend) alone.
 ///
 /// All launches share tensors by the numbers of their bindings. Nothing depends on how many rows an index
-/// covers or a cache has: a step is planned once.
+/// covers or a cache has, so a step is planned once; but for a [fraction](Amount::Fraction) of exact top-k, which
+/// is one of [`SparseStep::rows`] and not of the rows that there are when it runs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SparseStep {
     /// What rows are.
@@ -169,7 +169,10 @@ impl SparseStep {
             let what = "the rest of the rows in exact top-k attention";
             return Err(Error::unsupported(what, "no index has their mean"));
         }
-        let stride = self.rows.next_multiple_of(4).max(4);
+        let Some(stride) = self.rows.max(1).checked_next_multiple_of(4) else {
+            let what = "rows of a head of exact top-k attention";
+            return Err(Error::range(what, format!("0..={}", u32::MAX - 3), self.rows));
+        };
         let k = u32::try_from(k).unwrap_or(u32::MAX);
         let (rows, listed) = (self.all_rows(), self.listed(k.into()));
         let top = TopRows { lists, map, ranked: Ranked::Seen { stride, k }, rows, listed };
@@ -178,6 +181,12 @@ impl SparseStep {
     }
 
     fn specs(&self) -> Result<Vec<Box<dyn Spec>>> {
+        self.lists.check()?;
+        // Largest products are largest parts of logits.
+        if self.queries.scale <= 0.0 {
+            let what = "scale of a search";
+            return Err(Error::range(what, "numbers above 0", self.queries.scale));
+        }
         // 256 numbers at most.
         self.mode.selection.check(self.shape.head_dim() as u32)?;
         match self.mode.selection {
@@ -207,13 +216,51 @@ impl Spec for SparseStep {
     }
 
     /// # Errors
-    /// As those of the kernels; [`Error::Shape`] for an index that is missing, [`Error::Unsupported`] for
-    /// [`Selection::TopKApprox`] and for [`Tail::Mean`] where nothing knows a mean.
+    /// As those of the kernels; [`Error::Range`] for a scale that is not above 0, [`Error::Shape`] for an index
+    /// that is missing, [`Error::Unsupported`] for [`Selection::TopKApprox`] and for [`Tail::Mean`] where nothing
+    /// knows a mean.
     fn launches(&self, caps: &Caps, knobs: &Knobs) -> Result<Vec<Launch>> {
         let mut all = Vec::new();
         for spec in self.specs()? {
             all.extend(spec.launches(caps, knobs)?);
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::KvElement;
+    use crate::attention::sparse::Share;
+
+    #[test]
+    fn what_cannot_be_is_an_error() {
+        let shape = CacheShape::new(2, 64, KvElement::F16).unwrap();
+        let share = Share::Group;
+        let (sinks, causal) = (4, true);
+        let lists = Lists { tokens: 1, heads: 2, group: 3, share, capacity: 64, sinks, causal };
+        let step = SparseStep {
+            shape,
+            tensor_rows: 128,
+            queries: DecodeQueries::new(&shape, 3),
+            map: RowMapShape { heads: 2, starts: 0, page_rows: 0, entries: 0 },
+            index: None,
+            lists,
+            mode: Mode::new(Selection::TopK { k: Amount::Count(5) }),
+            splits: 1,
+            rows: 64,
+        };
+        let launches = |step: &SparseStep| step.launches(&Caps::webgpu(), &Knobs::DEFAULT);
+        launches(&step).unwrap();
+        for bad in [
+            SparseStep { lists: Lists { group: 0, ..lists }, ..step },
+            SparseStep { lists: Lists { heads: u32::MAX, ..lists }, ..step },
+            SparseStep { rows: u32::MAX, ..step },
+            SparseStep { queries: DecodeQueries { scale: -1.0, ..step.queries }, ..step },
+        ] {
+            assert!(matches!(launches(&bad), Err(Error::Range { .. })));
+        }
+        assert_eq!(AttendRows::usual_splits(&Lists { group: 0, ..lists }, 8), 1);
     }
 }

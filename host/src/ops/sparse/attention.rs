@@ -5,6 +5,7 @@ use crate::ops::attend_rows::{Outputs, args_of_outputs, args_of_rows};
 use crate::ops::{DeviceCache, DeviceRowMap};
 use crate::{Arg, Bound, Context, View};
 use fewbytes::attention::decode::Q;
+use fewbytes::attention::sparse::sorted::SINKS;
 use fewbytes::attention::sparse::{
     Amount, COLUMNS, COUNTS, FLAGS, INDEX_MAP, Lists, Mode, ORDER, SORTED, SUMS, Selection, Share,
     SparseStep,
@@ -39,7 +40,7 @@ impl SparseOptions {
             Selection::TopK { .. } | Selection::Threshold { .. } => Share::Query,
             _ => Share::Group,
         };
-        Self { mode, share, sinks: 4, causal: true, workgroups: 264, capacity: None }
+        Self { mode, share, sinks: SINKS, causal: true, workgroups: 264, capacity: None }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::ops::decode::Rows;
 use crate::ops::{DeviceCache, DeviceRowMap, IndexTensors, SortedTensors};
 use crate::{Context, View};
 use fewbytes::attention::Layout;
+use fewbytes::attention::sparse::sorted::TAIL_ROWS;
 use fewbytes::attention::sparse::{
     Amount, BuildIndex, IndexMap, IndexParts, IndexShape, IndexSource,
 };
@@ -35,7 +36,7 @@ impl IndexOptions {
 
     /// Of sorted columns, for a greedy search, which are extended 512 rows at a time.
     pub fn sorted() -> Self {
-        Self { sorted: true, tail: 512, room: None }
+        Self { sorted: true, tail: TAIL_ROWS, room: None }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A [`DeviceIndex`] is made from a [`DeviceCache`](super::DeviceCache) and follows it as rows are appended; a
 //! [`SparseAttention`] finds rows as its [`Mode`](fewbytes::attention::sparse::Mode) says and attends to them.
-//! Exact top-k needs no index. Outputs with `lse` merge with attention to other rows
+//! Exact top-k needs no index; a fraction of its rows is one of those that a head may come to have, so that a
+//! cache with much room is better asked for a count. Outputs with `lse` merge with attention to other rows
 //! ([`decode_merge`](super::decode_merge)).
 //!
 //! ```no_run

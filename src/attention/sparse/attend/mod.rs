@@ -14,8 +14,8 @@
 //!   [the rest's](super#the-rest) estimate makes of them, so that no query row counts more because its
 //!   logits are spread wider.
 //! - Of equal rows the first is better, and what is no number is best.
-//! - A list takes all rows, and no share applies, where its head is flagged, and for a greedy search where a
-//!   query row cannot be searched for or nothing is found for any.
+//! - A list takes all rows, and no share applies, where a search needs the index of a head that is flagged, and
+//!   for a greedy search where a query row cannot be searched for or nothing is found for any.
 //!
 //! A softcap is part of logits, and of what is estimated of rows that a greedy search did not find; parts of
 //! logits are ranked and estimated without.

@@ -57,6 +57,9 @@ impl Find<'_> {
             let found = self.best(&ranks, k.of(seen as u32));
             return Found { estimates: logits.to_vec(), always: false, ..found };
         }
+        if let Selection::Threshold { .. } = *selection {
+            return self.everything(false);
+        }
         if self.index.flags().get(self.head).is_some_and(|flag| *flag != 0) {
             return self.everything(true);
         }

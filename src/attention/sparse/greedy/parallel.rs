@@ -139,6 +139,8 @@ pub fn plan(columns: &[Vec<(i64, u32)>], steps: u64, low: Low) -> Taken {
             most.min(low_side.within(most, sum) + 1)
         }
         Low::Exact => {
+            // After as many as both sides have nothing changes.
+            let steps = steps.min(2 * elements);
             let (high, low) = (high_side.sums(steps), low_side.sums(steps));
             // Low steps that are allowed once the high side has taken `k`.
             let allowed = |k: usize| match k {

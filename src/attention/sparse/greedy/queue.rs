@@ -44,7 +44,8 @@ pub fn search(columns: &[Vec<(i64, u32)>], rows: usize, steps: u64) -> Found {
         .filter_map(|j| columns[j].last().map(|&(product, _)| (-product, Reverse(j), 0usize)))
         .collect();
     for _ in 0..steps {
-        if high.is_empty() && low.is_empty() {
+        // Without products of the one side the sum stays, and so does what it forbids the other.
+        if high.is_empty() && (low.is_empty() || sum < 0) {
             break;
         }
         if let Some((product, Reverse(j), at)) = high.pop() {

@@ -147,3 +147,12 @@ fn grids_are_as_fine_as_sums_allow() {
     let tiny = Grid { exponent: 126 };
     assert_eq!(tiny.factor(f32::MIN_POSITIVE / 2.0, 1.0), 0.0);
 }
+
+/// The sum stays below 0, so that the low side waits for ever.
+#[test]
+fn a_search_ends_however_many_steps_it_may_take() {
+    let columns = vec![vec![(1, 0), (-5, 1), (-9, 2)]];
+    let found = search(&columns, 3, u64::MAX);
+    assert_eq!((&found.hits[..], found.low_steps), (&[1, 0, -9][..], 1));
+    assert_eq!(plan(&columns, u64::MAX, Low::Exact).found(&columns, 3), found);
+}

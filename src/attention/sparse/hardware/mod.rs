@@ -13,7 +13,7 @@
 //! 5. `w = e^-x` is a product of two table entries, [`FloatTables`] or [`IntegerTables`].
 //! 6. The output is the sum of `w v` over the sum of `w`, rows ascending: in f32, each step rounded; or in
 //!    integers, `(sum of w v) 2^f / (sum of w)` rounded toward 0, with `2 f` bits after the point. Sums of
-//!    integers are of 64 bits: at `i = f = 4` 32 are not enough for more than 128 rows of equal weight.
+//!    integers are of 64 bits (their product with `2^f` of more): at `i = f = 4` 32 are not enough for more than 128 rows of equal weight.
 //!
 //! Source: "A^3: Accelerating Attention Mechanisms in Neural Networks with Approximation", Ham et al., HPCA
 //! 2020, arXiv 2002.10941; roundings that the paper leaves open are this project's.
@@ -55,8 +55,10 @@ impl FixedPoint {
 
     /// The integer that a number is rounded to; its value is that over `2^f`. NaN is 0.
     pub fn round(&self, x: f32) -> i32 {
-        let largest = f64::from((1u32 << (self.integer + self.fraction)) - 1);
-        let x = f64::from(x) * f64::from(1u32 << self.fraction);
+        let [integer, fraction] = [self.integer, self.fraction].map(f64::from);
+        // Powers of two are exact; beyond 31 bits i32 saturates.
+        let largest = (integer + fraction).exp2() - 1.0;
+        let x = f64::from(x) * fraction.exp2();
         x.round_ties_even().clamp(-largest, largest) as i32
     }
 
@@ -180,7 +182,9 @@ impl Hardware {
                 }
                 // The row with the largest logit has a weight of 65,534.
                 let unit = (1u64 << (2 * self.format.fraction)) as f32;
-                o.iter().map(|o| ((o << self.format.fraction) / sum) as f32 / unit).collect()
+                // Sums of 2^17 rows and more leave no room for the fraction in 64 bits.
+                let over = |o: &i64| (i128::from(*o) << self.format.fraction) / i128::from(sum);
+                o.iter().map(|o| over(o) as f32 / unit).collect()
             }
         }
     }

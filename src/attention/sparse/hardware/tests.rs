@@ -28,6 +28,9 @@ fn numbers_are_rounded_to_nearest_and_saturate() {
         assert_eq!(format.round(x), expected, "{x}");
     }
     assert_eq!(FixedPoint { integer: 0, fraction: 15 }.round(-1.0), -32_767);
+    // What no attention takes is no trouble either.
+    assert_eq!(FixedPoint { integer: 20, fraction: 20 }.round(1e30), i32::MAX);
+    assert_eq!(FixedPoint { integer: u32::MAX, fraction: u32::MAX }.round(0.0), 0);
 }
 
 /// Over all inputs against `e^-x`, and against every `x` that is rounded to an input.
@@ -170,4 +173,15 @@ fn edges_and_bad_input() {
     assert!(matches!(keep.attend(&[1.0], &[1.0], &[1.0]), Err(Error::Range { .. })));
     assert!(matches!(hardware.attend(&[1.0; 2], &[1.0; 3], &[1.0; 3]), Err(Error::Shape { .. })));
     assert!(matches!(hardware.attend(&[1.0], &[f32::NAN], &[1.0]), Err(Error::Value { .. })));
+}
+
+/// The sum of 2^18 large values of equal weight, times `2^15`, is beyond 64 bits.
+#[test]
+fn many_rows_of_equal_weight_have_their_own_value() {
+    let rows = 1 << 18;
+    let format = FixedPoint { integer: 0, fraction: 15 };
+    let hardware = Hardware { format, ..exact(1, Exponent::Integer) };
+    let outcome = hardware.attend(&[0.0], &vec![0.5; rows], &vec![0.9; rows]).unwrap();
+    assert!(outcome.fallback);
+    assert!((outcome.o[0] - 0.9).abs() < 2e-5, "{:?}", outcome.o);
 }

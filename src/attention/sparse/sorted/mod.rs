@@ -269,9 +269,12 @@ impl KeyIndex {
         Ok(())
     }
 
-    /// The elements of a column's rows.
+    /// The elements of a column's rows; none where there is no such column.
     fn place(&self, head: usize, column: usize) -> std::ops::Range<usize> {
-        let head = &self.map.heads()[head];
+        let Some(head) = self.map.heads().get(head) else { return 0..0 };
+        if column >= self.shape().dim as usize {
+            return 0..0;
+        }
         let from = head.first as usize + column * head.stride as usize;
         from..from + head.rows as usize
     }
@@ -312,7 +315,7 @@ impl KeyIndex {
         self.offsets.get(head * dim..(head + 1) * dim).unwrap_or_default()
     }
 
-    /// Numbers of a column by row, as f16's bits.
+    /// Numbers of a column by row, as f16's bits; none where there is no such column, here and below.
     pub fn column(&self, head: usize, column: usize) -> &[u16] {
         &self.columns[self.place(head, column)]
     }

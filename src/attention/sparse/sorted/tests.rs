@@ -207,6 +207,7 @@ fn lengths_that_are_not_whole_rows_are_refused() {
     assert!(matches!(index.append(&[0.0; 12], &[0.0; 12]), Err(Error::Shape { .. })));
     assert!(matches!(index.append(&[0.0; 8], &[0.0; 16]), Err(Error::Shape { .. })));
     assert!(index.is_empty());
+    assert!(index.column(2, 0).is_empty() && index.sorted_column(0, 4).is_empty());
     let uneven = HeadData { keys: vec![0.0; 4], values: vec![0.0; 3] };
     assert!(matches!(KeyIndex::build(4, &[uneven], 0), Err(Error::Shape { .. })));
     for dim in [0, 3, 258] {

@@ -91,3 +91,20 @@ fn bad_input_is_refused() {
     let mode = Mode::new(Selection::ComponentTopR { r: 3, k: ALL });
     assert!(matches!(of(&SparseQueries { mode, ..right }, &data), Err(Error::Range { .. })));
 }
+
+/// A key beyond f16 stops searches of the index; what reads every key needs none.
+#[test]
+fn a_threshold_of_all_rows_does_not_ask_the_index() {
+    let keys = vec![1e5, 0.0, 1.0, 1.0, -1.0, 2.0];
+    let data = [HeadData { values: keys.clone(), keys }];
+    let index = KeyIndex::build(2, &data, 0).unwrap();
+    assert_eq!(index.flags(), [1]);
+    let (lists, logits) = (lists(1, 1, 1), Logits::scaled(1.0));
+    let kept = |selection| {
+        let queries = SparseQueries { q: &[0.0, 4.0], lists, logits, mode: Mode::new(selection) };
+        let outcome = attend(&queries, &index, &slices(&data)).unwrap();
+        (outcome.stats[0].kept.clone(), outcome.stats[0].fallback)
+    };
+    assert_eq!(kept(Selection::Threshold { keep: 0.5 }), (vec![2], false));
+    assert_eq!(kept(Mode::conservative().selection), (vec![0, 1, 2], true));
+}
