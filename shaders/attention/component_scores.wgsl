@@ -2,7 +2,7 @@
 // them for its token and KV head, then goes through pieces of eight rows, a lane one at a time.
 // Of up to four query rows a block, those that fill it up have no weight; columns are read again for each block.
 // Expects: const GROUP, DIM (a multiple of 4), COMPONENTS (at most DIM), LANES, RANKED, whether query rows
-// share a list; a block of query rows; parts with q_quad, and with MEAN and store_part;
+// share a list; a block of query rows; parts with q_quad, and with MEAN and store_unread;
 // sparse/index_map.wgsl.
 
 struct Params {
@@ -47,8 +47,8 @@ var<workgroup> chosen: array<u32, COMPONENTS>;
 var<workgroup> weights: array<Rows, COMPONENTS * BLOCKS>;
 // What the components that are read, and those that are not, are expected to come to.
 var<workgroup> centres: array<vec4<f32>, BLOCKS>;
-var<workgroup> unread: array<vec4<f32>, BLOCKS>;
-// Of four query rows.
+var<workgroup> others: array<vec4<f32>, BLOCKS>;
+// Of four query rows: what is read, and what is not.
 var<workgroup> lane_tops: array<vec4<f32>, LANES>;
 var<workgroup> lane_sums: array<vec4<f32>, LANES>;
 
@@ -68,25 +68,6 @@ fn add_lanes(index: u32) {
         if index < width {
             lane_tops[index] += lane_tops[index + width];
             lane_sums[index] += lane_sums[index + width];
-        }
-    }
-    workgroupBarrier();
-}
-
-// The same of sums of powers over the tops they are relative to.
-fn merge_lanes(index: u32) {
-    for (var width = LANES / 2u; width > 0u; width /= 2u) {
-        workgroupBarrier();
-        if index < width {
-            let own = lane_tops[index];
-            let other = lane_tops[index + width];
-            let top = max(own, other);
-            lane_tops[index] = top;
-            lane_sums[index] = fma(
-                lane_sums[index],
-                exp2(own - top),
-                lane_sums[index + width] * exp2(other - top),
-            );
         }
     }
     workgroupBarrier();
@@ -168,7 +149,7 @@ fn choose(columns: Columns, place: u32, asked: bool, index: u32) {
             add_lanes(index);
             if index == 0u {
                 centres[block] = lane_tops[0];
-                unread[block] = lane_sums[0];
+                others[block] = lane_sums[0];
             }
             workgroupBarrier();
         }
@@ -299,10 +280,10 @@ fn component_scores(
     let head = columns_of(place % params.heads);
     // Without ranks only the first part has to know.
     choose(head, place, RANKED || (MEAN && part == 0u), index);
-    var tops: array<Rows, BLOCKS>;
-    var totals: array<Rows, BLOCKS>;
-    for (var block = 0u; block < BLOCKS; block += 1u) {
-        tops[block] = Rows(NO_KEY);
+    if MEAN && part == 0u {
+        for (var g = index; g < GROUP; g += LANES) {
+            store_unread(place * GROUP + g, others[g / BLOCK][g % BLOCK]);
+        }
     }
     let step = 8u * LANES * params.parts;
     for (var row = 8u * (LANES * part + index); row < head.rows; row += step) {
@@ -338,16 +319,6 @@ fn component_scores(
                     );
                 }
             }
-            if MEAN {
-                let before = tops[block];
-                let low = max(max(dots.a, dots.b), max(dots.c, dots.d));
-                let high = max(max(dots.e, dots.f), max(dots.g, dots.h));
-                let top = max(before, max(low, high));
-                let sum_low = (exp2(dots.a - top) + exp2(dots.b - top)) + (exp2(dots.c - top) + exp2(dots.d - top));
-                let sum_high = (exp2(dots.e - top) + exp2(dots.f - top)) + (exp2(dots.g - top) + exp2(dots.h - top));
-                totals[block] = fma(totals[block], exp2(before - top), sum_low + sum_high);
-                tops[block] = top;
-            }
             if RANKED {
                 let there = vec4<u32>(block * BLOCK) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(GROUP);
                 let centre = block_of(select(vec4<f32>(NOBODY), centres[block], there));
@@ -370,28 +341,6 @@ fn component_scores(
             let at = params.ranks + (place * params.most + row) / 4u;
             scores[at] = select(vec4<f32>(NO_KEY), low, low_rows);
             scores[at + 1u] = select(vec4<f32>(NO_KEY), high, high_rows);
-        }
-    }
-    if MEAN {
-        for (var block = 0u; block < BLOCKS; block += 1u) {
-            var own_tops = vec4<f32>(NO_KEY);
-            var own_sums = vec4<f32>(0.0);
-            for (var r = 0u; r < BLOCK; r += 1u) {
-                own_tops[r] = row_value(tops[block], r);
-                own_sums[r] = row_value(totals[block], r);
-            }
-            lane_tops[index] = own_tops;
-            lane_sums[index] = own_sums;
-            merge_lanes(index);
-            let g = block * BLOCK + index;
-            if index < BLOCK && g < GROUP {
-                let at = (place * GROUP + g) * (params.parts + 1u);
-                store_part(at + part, vec2<f32>(lane_tops[0][index], lane_sums[0][index]));
-                if part == 0u {
-                    store_part(at + params.parts, vec2<f32>(unread[block][index], 0.0));
-                }
-            }
-            workgroupBarrier();
         }
     }
 }

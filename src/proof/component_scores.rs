@@ -7,7 +7,7 @@ use crate::Result;
 use crate::attention::component_scores::{Asked, NAME, choice, expected, ranks, scores};
 use crate::attention::decode::Q;
 use crate::attention::sparse::{
-    COLUMNS, INDEX_MAP, IndexMap, Lists, PARTS, SCORES, SUMS, Share, Tail,
+    COLUMNS, INDEX_MAP, IndexMap, Lists, SCORES, SUMS, Share, Tail, UNREAD,
 };
 use crate::attention::{ComponentScores, NO_KEY};
 use crate::launch::{Caps, Knobs, Spec as _};
@@ -272,7 +272,7 @@ impl Case for ComponentCase {
             sums.extend(vec![f32::NAN; self.dim]);
         }
         let (group, most) = (self.queries[0] as usize, spec.index.most as usize);
-        let (mut all, mut ranked, mut parts) =
+        let (mut all, mut ranked, mut of_rest) =
             (Numbers::default(), Numbers::default(), Numbers::default());
         for (place, q) in q.chunks(group * self.dim).enumerate() {
             let head = place % self.heads;
@@ -286,9 +286,7 @@ impl Case for ComponentCase {
             let off = judge.scores();
             for (g, scores) in found.iter().enumerate() {
                 all.row(scores, off, most);
-                judge.parts(scores, off, spec.groups() as usize, &mut parts);
-                parts.push(of_unread[g], judge.expected(&unread));
-                parts.push(0.0, 0.0);
+                of_rest.push(of_unread[g], judge.expected(&unread));
             }
             let off = off + judge.expected(&chosen) + 64.0 * f64::from(f32::EPSILON);
             ranked.row(&ranks(&found, &of_read), off, most);
@@ -314,8 +312,8 @@ impl Case for ComponentCase {
             outputs.push(all.output(SCORES));
         }
         if self.tail == Tail::Mean {
-            tensors.push(parts.tensor(PARTS));
-            outputs.push(parts.output(PARTS));
+            tensors.push(of_rest.tensor(UNREAD));
+            outputs.push(of_rest.output(UNREAD));
         }
         Ok(Proof { launches: spec.launches(&self.squeeze.apply(caps), knobs)?, tensors, outputs })
     }
@@ -346,22 +344,5 @@ impl Judge<'_> {
         let term = |j: usize| self.magnitude(j) + self.magnitude(j).powi(2);
         let sum: f64 = components.iter().map(|&j| term(j)).sum();
         gamma(self.case.dim + 12) * sum
-    }
-
-    /// Every workgroup's largest score and sum of weights.
-    fn parts(&self, scores: &[f64], off: f64, groups: usize, parts: &mut Numbers) {
-        let unit = f64::from(f32::EPSILON);
-        for group in 0..groups {
-            let own = || {
-                let rows = scores.iter().enumerate();
-                rows.filter(|(row, _)| row / 1024 % groups == group).map(|(_, score)| *score)
-            };
-            let top = own().fold(f64::from(NO_KEY), f64::max);
-            let sum: f64 = own().map(|score| (score - top).exp2()).sum();
-            parts.push(top, off);
-            // Powers of differences, some tens of them a lane, and those that join lanes.
-            let relative = (2.0 * off).exp2() - 1.0 + 256.0 * unit;
-            parts.push(sum, sum * relative);
-        }
     }
 }

@@ -2,9 +2,11 @@
 
 #[path = "../fixtures/device.rs"]
 mod device;
+mod edges;
 mod greedy;
 mod greedy_data;
 mod index;
+mod rest;
 // The model's weights are not asked for here.
 #[allow(dead_code)]
 #[path = "../fixtures/smollm.rs"]

@@ -5,7 +5,7 @@ use crate::{Arg, Bound, Context, Element, View};
 use fewbytes::attention::ComponentScores;
 use fewbytes::attention::component_scores::NAME;
 use fewbytes::attention::decode::Q;
-use fewbytes::attention::sparse::{COLUMNS, INDEX_MAP, PARTS, SCORES, SUMS};
+use fewbytes::attention::sparse::{COLUMNS, INDEX_MAP, SCORES, SUMS, UNREAD};
 use fewbytes::launch::Traffic;
 use fewbytes::{Error, Knobs, Result};
 
@@ -46,17 +46,17 @@ impl Plan {
     }
 
     /// Binds `q [T, H G, D]`, the index, `scores` of [`ComponentScores::scores_len`] elements of f32, and
-    /// where [`ComponentScores::parts_len`] is not 0 as many of `parts`: recording then allocates nothing.
+    /// where [`ComponentScores::unread_len`] is not 0 as many of `unread`: recording then allocates nothing.
     ///
     /// # Errors
-    /// [`Error::Shape`] for views of another type or length and for sums or parts too many or missing, and as
+    /// [`Error::Shape`] for views of another type or length and for sums or unread components too many or missing, and as
     /// [`crate::Plan::bind`].
     pub fn bind(
         &self,
         q: &View,
         index: IndexViews<'_>,
         scores: &View,
-        parts: Option<&View>,
+        unread: Option<&View>,
     ) -> Result<Bound> {
         let spec = &self.spec;
         let shape = &spec.index;
@@ -74,7 +74,7 @@ impl Plan {
         let sums = if spec.reads_sums() { shape.sums_len() } else { 0 };
         for (binding, what, view, wanted) in [
             (SUMS, "sums of an index", index.sums, sums),
-            (PARTS, "parts of scores", parts, spec.parts_len()),
+            (UNREAD, "unread components of scores", unread, spec.unread_len()),
         ] {
             match view {
                 None if wanted == 0 => {}

@@ -4,7 +4,7 @@ use super::decode::expect;
 use super::{BoundByMap, DeviceRowMap};
 use crate::{Arg, Context, Element, View};
 use fewbytes::attention::sparse::{
-    COUNTS, FLAGS, INDEX_MAP, LISTS, PARTS, PICKED, REST, SCORES, TOPS,
+    COUNTS, FLAGS, INDEX_MAP, LISTS, PICKED, REST, SCORES, TOPS, UNREAD,
 };
 use fewbytes::attention::top_rows::{NAME, Ranked};
 use fewbytes::attention::{ROW_MAP, TopRows};
@@ -24,8 +24,8 @@ pub struct Sources<'a> {
     pub index_map: Option<&'a View>,
     /// Flags of heads, `[H]`, u32; of [`Ranked::Index`].
     pub flags: Option<&'a View>,
-    /// Partial sums, f32, where [`TopRows::parts_len`] is not 0.
-    pub parts: Option<&'a View>,
+    /// What components that are not read come to, `[T, H G]`, f32, where [`TopRows::unread_len`] is not 0.
+    pub unread: Option<&'a View>,
     /// Largest scores, `[T H G]`, u32, where [`TopRows::tops_len`] is not 0.
     pub tops: Option<&'a View>,
 }
@@ -39,7 +39,7 @@ pub struct Outputs<'a> {
     pub counts: &'a View,
     /// Scores of listed rows, f32, where [`TopRows::picked_len`] is not 0.
     pub picked: Option<&'a View>,
-    /// Weights of rows that are not listed, `[T H G]`, f32, where [`TopRows::parts_len`] is not 0.
+    /// Weights of rows that are not listed, `[T H G]`, f32, where [`TopRows::unread_len`] is not 0.
     pub rest: Option<&'a View>,
 }
 
@@ -98,11 +98,17 @@ impl Plan {
             Ranked::Index { shape, .. } => (shape.map_words(), u64::from(shape.heads)),
             Ranked::Seen { .. } => (0, 0),
         };
-        let rest = if spec.parts_len() > 0 { spec.lists.query_rows().into() } else { 0 };
+        let rest = if spec.unread_len() > 0 { spec.lists.query_rows().into() } else { 0 };
         for (binding, what, view, element, wanted) in [
             (INDEX_MAP, "index map", sources.index_map, Element::U32, map_words),
             (FLAGS, "flags of an index", sources.flags, Element::U32, heads),
-            (PARTS, "parts of scores", sources.parts, Element::F32, spec.parts_len()),
+            (
+                UNREAD,
+                "unread components of scores",
+                sources.unread,
+                Element::F32,
+                spec.unread_len(),
+            ),
             (TOPS, "largest scores", sources.tops, Element::U32, spec.tops_len()),
             (PICKED, "scores of listed rows", outputs.picked, Element::F32, spec.picked_len()),
             (REST, "weights of the rest", outputs.rest, Element::F32, rest),

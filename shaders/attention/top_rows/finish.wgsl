@@ -1,6 +1,6 @@
 // The last of three launches, a workgroup a list: rows that are always listed, and of the last bin those that
 // are wanted, for which the others make room. Where the bins were no good, the whole list.
-// Expects: slices.wgsl, found.wgsl, a part with begin, gather, finish, LAYERS, word_at and put_word.
+// Expects: slices.wgsl, found.wgsl, a part with gather, finish, LAYERS, word_at and put_word.
 
 @group(0) @binding(28) var<storage, read> work: array<u32>;
 
@@ -82,6 +82,13 @@ fn put_wanted(beside: Beside, asked: Asked, above: u32, candidates: u32, lane: L
     workgroupBarrier();
     make_room(asked, above, wanted, index);
     var all = beside;
+    // Candidates that are not wanted are not listed either.
+    for (var i = index; i < candidates; i += LANES) {
+        if atomicLoad(&words[i]) == 0u {
+            let row = work[candidate_at(asked.list, i) + 1u];
+            all = passed(all, asked.list, row / 4u, vec4<u32>(0u, 1u, 2u, 3u) == vec4<u32>(row % 4u));
+        }
+    }
     for (var i = index; i < wanted; i += LANES) {
         all = put_row(all, asked, asked.there + gaps[i] + i, cached[i]);
     }
@@ -95,7 +102,7 @@ fn make(list: u32, lane: Lane) {
     }
     let index = index_of(lane);
     let asked = asked_of(list);
-    var beside = begin(list, index);
+    var beside = nothing();
     for (var at = index; at < asked.there; at += LANES) {
         beside = put_row(beside, asked, at, always_row(asked, at));
     }
@@ -107,6 +114,8 @@ fn make(list: u32, lane: Lane) {
         } else {
             beside = put_found(beside, asked, lane);
         }
+    } else if !asked.plain {
+        beside = gather(beside, list, index);
     }
     finish(beside, list, asked.plain, lane);
 }

@@ -1,4 +1,4 @@
-// What slices' listed rows weigh. Sibling: gather_none.wgsl.
+// What slices' rows that are not listed weigh. Sibling: gather_none.wgsl.
 // Expects: weights.wgsl, slices.wgsl.
 
 fn gather(beside: Beside, list: u32, index: u32) -> Beside {

@@ -1,4 +1,4 @@
-// What a slice's listed rows weigh is left for the last launch. Sibling: leave_none.wgsl.
+// What a slice's rows that are not listed weigh is left for the last launch. Sibling: leave_none.wgsl.
 // Expects: weights.wgsl, slices.wgsl.
 
 // To be called by all lanes.

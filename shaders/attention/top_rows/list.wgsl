@@ -58,7 +58,12 @@ fn make(number: u32, lane: Lane) {
     }
     let span = slice_of(asked, slice);
     var beside = nothing();
-    if asked.plain || asked.taken == 0u {
+    if asked.taken == 0u && !asked.plain {
+        beside = pass_all(beside, span, index);
+        leave(beside, list, slice, lane);
+        return;
+    }
+    if asked.plain {
         let end = min(span.end, asked.first + asked.taken);
         for (var row = span.first + index; row < end; row += LANES) {
             beside = put_row(beside, asked, asked.there + row - asked.first, row);
@@ -127,6 +132,11 @@ fn make(number: u32, lane: Lane) {
                     keep(list, candidate, Candidate(key, row, place));
                     candidate += 1u;
                 }
+            }
+            for (var i = 0u; i < OWN; i += 1u) {
+                let quad = tile + OWN * index + i;
+                let which = others(span, quad, i, own.higher | own.same);
+                beside = passed(beside, list, min(quad, last), which);
             }
         }
     }

@@ -17,8 +17,6 @@ struct Params {
     // Numbers of a row of scores; where ranks begin among them, in quads.
     stride: u32,
     ranks: u32,
-    // Partial sums of a query row.
-    parts: u32,
     page_rows: u32,
     // Where the page table begins in the row map.
     pages: u32,
@@ -26,6 +24,7 @@ struct Params {
     slices: u32,
     unused_0: u32,
     unused_1: u32,
+    unused_2: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,8 +1,4 @@
 // What is not listed is not weighed. Sibling: rest_mean.wgsl.
 
-fn begin(list: u32, index: u32) -> Beside {
-    return nothing();
-}
-
 // To be called by all lanes; `none` says whether no row is left.
 fn finish(beside: Beside, list: u32, none: bool, lane: Lane) {}

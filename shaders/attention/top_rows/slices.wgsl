@@ -22,7 +22,7 @@ fn candidate_at(list: u32, number: u32) -> u32 {
     return counts_at(params.lists, 0u) + 3u * (list * CACHE + number);
 }
 
-// Sums of weights of a slice's listed rows, of a query row of the list.
+// Sums of weights of a slice's rows that are not listed, of a query row of the list.
 fn part_at(list: u32, slice: u32, query: u32) -> u32 {
     let slices = list * params.slices + slice;
     return candidate_at(params.lists, 0u) + 2u * (slices * QUERIES + query);

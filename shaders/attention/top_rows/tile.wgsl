@@ -31,3 +31,21 @@ fn own_rows(lane: Lane) -> Own {
     let same = bits >> 16u;
     return Own(higher, same, scan(countOneBits(higher) | (countOneBits(same) << 16u), lane));
 }
+
+// The rows of a lane's quad of a tile that no bit says are elsewhere.
+fn others(span: Span, quad: u32, at: u32, elsewhere: u32) -> vec4<bool> {
+    let bits = (vec4<u32>(elsewhere) >> (vec4<u32>(4u * at) + vec4<u32>(0u, 1u, 2u, 3u))) & vec4<u32>(1u);
+    return within(span, quad) & (bits == vec4<u32>(0u));
+}
+
+// What is known of all rows of a span, where none of them is listed. To be called by all lanes.
+fn pass_all(beside: Beside, span: Span, index: u32) -> Beside {
+    var all = beside;
+    if span.first < span.end {
+        let last = last_quad(span);
+        for (var quad = span.first / 4u + index; quad <= last; quad += LANES) {
+            all = passed(all, span.list, quad, within(span, quad));
+        }
+    }
+    return all;
+}

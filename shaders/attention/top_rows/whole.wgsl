@@ -1,6 +1,6 @@
 // Lists of the rows with the highest ranks, a workgroup each: rows that are always listed, then those that
 // are found, ascending. Siblings, of several workgroups a list: count.wgsl, list.wgsl and finish.wgsl.
-// Expects: asked.wgsl, found.wgsl, a part with begin and finish.
+// Expects: asked.wgsl, found.wgsl, a part with finish.
 
 // [lists].
 @group(0) @binding(20) var<storage, read_write> counts: array<vec4<u32>>;
@@ -15,7 +15,7 @@ fn make(list: u32, lane: Lane) {
     if index == 0u {
         counts[list] = counts_of(asked);
     }
-    var beside = begin(list, index);
+    var beside = nothing();
     for (var at = index; at < asked.there; at += LANES) {
         beside = put_row(beside, asked, at, always_row(asked, at));
     }
@@ -25,6 +25,8 @@ fn make(list: u32, lane: Lane) {
         }
     } else if asked.taken > 0u {
         beside = put_found(beside, asked, lane);
+    } else {
+        beside = pass_all(beside, Span(list, asked.first, asked.covered), index);
     }
     finish(beside, list, asked.plain, lane);
 }

@@ -14,7 +14,7 @@
 //! | 11 | columns | f16 in pairs: [the index](super::sparse#index) |
 //! | 14 | sums | `[H][3][D]`, f32; for ranks and [`Tail::Mean`] |
 //! | 21 | scores | f32, `[T H G][most]`; then, where lists are of several query rows, ranks `[T H][most]` |
-//! | 24 | parts | f32, `[T H G][groups + 1][2]`; for [`Tail::Mean`] |
+//! | 24 | unread | f32, `[T H G]`; for [`Tail::Mean`] |
 //!
 //! `most` is the index's. Scores of rows from `rows[h]` on are not written, but those of the last eight begun
 //! are -1e30.
@@ -26,11 +26,9 @@
 //! numbers are normal. So every query row counts by how a row's weight compares with its usual one, and no
 //! maximum has to be known. NaN where a score is. With one query row a list, scores are the ranks.
 //!
-//! # Parts
-//! Each workgroup's largest score, and the sum of `2^(score - largest)`, of each query row: -1e30 and 0 of a
-//! workgroup without rows. A row's last entry is the same sum as `e_g` over the components that are *not*
-//! read, and 0: with all of them, [`top_rows`](super::top_rows) knows what the rows that it does not list
-//! would weigh.
+//! # Unread components
+//! `unread` is the same sum as `e_g` over the components that are *not* read: with it
+//! [`top_rows`](super::top_rows) knows what the rows that it does not list would weigh.
 //!
 //! # Geometry
 //! A workgroup of 128 lanes finds the components by counting, in workgroup memory, how many are before each;
@@ -47,7 +45,7 @@ pub use reference::{Asked, choice, expected, ranks, scores};
 
 use super::decode::{self, Q};
 use super::places::{largest, whole};
-use super::sparse::{COLUMNS, INDEX_MAP, IndexShape, Lists, PARTS, SCORES, SUMS, Share, Tail};
+use super::sparse::{COLUMNS, INDEX_MAP, IndexShape, Lists, SCORES, SUMS, Share, Tail, UNREAD};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Operand, Shader, Spec, Traffic, linear_grid, part,
 };
@@ -74,7 +72,7 @@ static BINDINGS: [Binding; 7] = [
     Binding::new(COLUMNS, "columns", Access::Read),
     Binding::new(SUMS, "sums", Access::Read),
     Binding::new(SCORES, "scores", Access::ReadWrite),
-    Binding::new(PARTS, "parts", Access::ReadWrite),
+    Binding::new(UNREAD, "unread", Access::ReadWrite),
 ];
 
 /// Mirrors `Params` of the shader.
@@ -103,7 +101,7 @@ pub struct ComponentScores {
     pub scale: f32,
     /// Element type of `q`.
     pub input: Activation,
-    /// Whether sums of weights are asked for.
+    /// Whether what is not read is asked for.
     pub tail: Tail,
     /// Rows of all heads that the index covers: for [`Traffic`] only.
     pub rows: u64,
@@ -123,7 +121,7 @@ impl ComponentScores {
         }
     }
 
-    /// Workgroups of a token and KV head, as many parts of each query row.
+    /// Workgroups of a token and KV head.
     pub fn groups(&self) -> u32 {
         let pieces = self.index.most.div_ceil(PIECE * LANES).max(1);
         pieces.min(GROUPS.div_ceil(self.places().max(1)))
@@ -140,11 +138,11 @@ impl ComponentScores {
         u64::from(rows) * u64::from(self.index.most)
     }
 
-    /// Elements of `parts`; 0 without [`Tail::Mean`].
-    pub fn parts_len(&self) -> u64 {
+    /// Elements of `unread`; 0 without [`Tail::Mean`].
+    pub fn unread_len(&self) -> u64 {
         match self.tail {
             Tail::None => 0,
-            Tail::Mean => 2 * u64::from(self.lists.query_rows()) * (u64::from(self.groups()) + 1),
+            Tail::Mean => self.lists.query_rows().into(),
         }
     }
 
@@ -198,7 +196,12 @@ impl ComponentScores {
             all.push(self.index.operand(SUMS, caps)?);
         }
         if self.tail == Tail::Mean {
-            all.push(whole(PARTS, &format!("parts of {NAME}"), self.parts_len(), caps)?);
+            all.push(whole(
+                UNREAD,
+                &format!("unread components of {NAME}"),
+                self.unread_len(),
+                caps,
+            )?);
         }
         Ok(all)
     }
@@ -211,7 +214,7 @@ impl ComponentScores {
         let q = self.q_len() * self.input.bytes() as u64;
         Traffic {
             read_bytes: tokens * rows * 2 * components + q,
-            write_bytes: tokens * rows * 4 * written + 4 * self.parts_len(),
+            write_bytes: tokens * rows * 4 * written + 4 * self.unread_len(),
             flops: tokens * rows * 2 * components * group,
         }
     }
@@ -237,8 +240,8 @@ impl ComponentScores {
             },
             part!("attention/sparse/index_map.wgsl"),
             match self.tail {
-                Tail::None => part!("attention/component_scores/parts_none.wgsl"),
-                Tail::Mean => part!("attention/component_scores/parts_stored.wgsl"),
+                Tail::None => part!("attention/component_scores/unread_none.wgsl"),
+                Tail::Mean => part!("attention/component_scores/unread_stored.wgsl"),
             },
             part!("attention/component_scores.wgsl"),
         ];

@@ -1,4 +1,4 @@
-//! What scores, ranks and parts are, from the definition.
+//! What scores and ranks are, and what components come to, from the definition.
 
 use std::f64::consts::{LN_2, LOG2_E};
 

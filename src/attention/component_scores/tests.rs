@@ -54,14 +54,14 @@ fn workgroups_follow_from_the_room() {
     assert_eq!(launch.grid(), [138, 1, 1]);
     // Four of f16 and one of ranks.
     assert_eq!(spec.scores_len(), 10 * u64::from(spec.index.most));
-    assert_eq!(spec.parts_len(), 2 * 8 * 70);
+    assert_eq!(spec.unread_len(), 8);
     let traffic = launch.traffic();
     assert_eq!(traffic.read_bytes, 70_100 * 64 + 2 * 4 * 2 * 128);
-    assert_eq!(traffic.write_bytes, 70_100 * 20 + 4 * spec.parts_len());
+    assert_eq!(traffic.write_bytes, 70_100 * 20 + 4 * spec.unread_len());
     let alone = Lists { share: Share::Query, ..spec.lists };
     let alone = ComponentScores { lists: alone, tail: Tail::None, ..spec };
     assert!(!alone.ranked() && !alone.reads_sums());
-    assert_eq!((alone.scores_len(), alone.parts_len()), (8 * u64::from(spec.index.most), 0));
+    assert_eq!((alone.scores_len(), alone.unread_len()), (8 * u64::from(spec.index.most), 0));
 }
 
 #[test]

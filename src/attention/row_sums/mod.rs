@@ -35,7 +35,7 @@ pub use reference::{Sums, reference};
 use super::ROW_MAP;
 use super::decode::{KEY_PARAMS, KEYS, VALUE_PARAMS, VALUES};
 use super::places::largest;
-use super::sparse::{INDEX_MAP, IndexSource, PARTS, SUMS};
+use super::sparse::{INDEX_MAP, IndexSource, SUMS};
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Part, Scratch, Shader, Spec, Traffic, linear_grid,
     part,
@@ -44,6 +44,8 @@ use crate::{Error, Result};
 
 /// The kernel's name.
 pub const NAME: &str = "row_sums";
+/// Number of the binding of sums of blocks, which are scratch memory.
+pub const PARTS: u32 = 24;
 
 /// Most blocks of a head, and rows of each before there are more.
 const BLOCKS: u32 = 64;

@@ -108,8 +108,8 @@ pub const SCORES: u32 = 21;
 pub const TOPS: u32 = 22;
 /// Number of the binding of what lists are chosen by.
 pub const RANKS: u32 = 23;
-/// Number of the binding of partial sums of weights.
-pub const PARTS: u32 = 24;
+/// Number of the binding of what components that are not read come to.
+pub const UNREAD: u32 = 24;
 /// Number of the binding of the weight of the rest.
 pub const REST: u32 = 25;
 /// Number of the binding of how many rows of a list were kept.

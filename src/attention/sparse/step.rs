@@ -2,8 +2,8 @@
 
 use super::greedy::Low;
 use super::{
-    Amount, COUNTS, FOUND, HITS, IndexShape, LISTS, Lists, Mode, PARTS, PICKED, RANKS, REST, RUNS,
-    SCORES, Selection, TOPS, Tail,
+    Amount, COUNTS, FOUND, HITS, IndexShape, LISTS, Lists, Mode, PICKED, RANKS, REST, RUNS, SCORES,
+    Selection, TOPS, Tail, UNREAD,
 };
 use crate::attention::score_rows::Scored;
 use crate::attention::top_rows::Ranked;
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Numbers of the bindings of what one kernel of a step leaves for the next: tensors of the step's own, each
 /// in memory that no other of them is in. What they hold means nothing to the step that follows.
 pub const WORK: [u32; 11] =
-    [RUNS, FOUND, HITS, LISTS, COUNTS, SCORES, TOPS, RANKS, PARTS, REST, PICKED];
+    [RUNS, FOUND, HITS, LISTS, COUNTS, SCORES, TOPS, RANKS, UNREAD, REST, PICKED];
 
 /// One step, described: rows are found as a [`Mode`] says, and attended to.
 ///

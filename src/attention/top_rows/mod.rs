@@ -16,7 +16,7 @@
 //! | 20 | counts | `[L][4]`, u32: rows listed; those among them that always are; 1 of a flagged head; rows left out for want of room |
 //! | 21 | scores | f32, `[T H G][stride]`; of an index with several query rows a list then ranks `[L][stride]` |
 //! | 22 | tops | `[T H G]`, u32; of [`Ranked::Seen`] with several query rows a list |
-//! | 24 | parts | f32, `[T H G][parts + 1][2]`: of [`component_scores`](super::component_scores); for [`Tail::Mean`] |
+//! | 24 | unread | f32, `[T H G]`: of [`component_scores`](super::component_scores); for [`Tail::Mean`] |
 //! | 25 | rest | `[T H G]`, f32; for [`Tail::Mean`] |
 //! | 27 | picked | `[L][Q][capacity]`, f32, the scores of listed rows; of [`Ranked::Seen`] |
 //! | 28 | work | u32, scratch memory, where a list has several slices: see `shaders/attention/top_rows/slices.wgsl` |
@@ -25,9 +25,10 @@
 //! all rows that a token sees by exact logits, [those of `score_rows`](super::score_rows): of several query
 //! rows by the largest logit, each less its query row's largest; sinks are listed then only if they are found.
 //!
-//! `rest` is the base-2 logarithm of what is left of the sum of `2^score` over all ranked rows without those
-//! that are listed, plus what the components that were not read come to: the estimated weight of the rows that
-//! are not listed. -1e30 where none are left, where rounding leaves nothing, and of flagged heads.
+//! `rest` is the base-2 logarithm of the sum of `2^score` over the ranked rows that are not listed, plus what the
+//! components that were not read come to: their estimated weight. -1e30 where there are none, and of flagged
+//! heads. They are added up themselves, for all sums less those of listed rows would leave rounding where these
+//! have nearly everything.
 //!
 //! # Selection
 //! A radix selection by digits of 11 bits would count nearly all keys in few bins,
@@ -101,11 +102,10 @@ struct Params {
     budget: u32,
     stride: u32,
     ranks: u32,
-    parts: u32,
     page_rows: u32,
     pages: u32,
     slices: u32,
-    unused: [u32; 2],
+    unused: [u32; 3],
 }
 
 /// Which rows have ranks.
@@ -117,8 +117,6 @@ pub enum Ranked {
         shape: IndexShape,
         /// Whether the weight of the rows that are not listed is asked for.
         tail: Tail,
-        /// Partial sums of a query row: [`ComponentScores::groups`].
-        parts: u32,
     },
     /// All that a token sees; sinks have no meaning.
     Seen {
@@ -147,8 +145,8 @@ pub struct TopRows {
 impl TopRows {
     /// The rows that these scores rank, of as many as a list has room for.
     pub fn of_components(scores: &ComponentScores, map: RowMapShape) -> Self {
-        let (shape, tail, parts) = (scores.index, scores.tail, scores.groups());
-        let (lists, ranked) = (scores.lists, Ranked::Index { shape, tail, parts });
+        let (shape, tail) = (scores.index, scores.tail);
+        let (lists, ranked) = (scores.lists, Ranked::Index { shape, tail });
         let listed = u64::from(lists.count()) * u64::from(lists.capacity);
         Self { lists, map, ranked, rows: scores.rows, listed }
     }
@@ -189,13 +187,11 @@ impl TopRows {
         4 * u64::from(self.lists.count())
     }
 
-    /// Elements of `parts`, of two f32 each; 0 without [`Tail::Mean`].
-    pub fn parts_len(&self) -> u64 {
-        match self.ranked {
-            Ranked::Index { tail: Tail::Mean, parts, .. } => {
-                2 * u64::from(self.lists.query_rows()) * (u64::from(parts) + 1)
-            }
-            _ => 0,
+    /// Elements of `unread`; 0 without [`Tail::Mean`].
+    pub fn unread_len(&self) -> u64 {
+        match self.tail() {
+            Tail::None => 0,
+            Tail::Mean => self.lists.query_rows().into(),
         }
     }
 
@@ -247,18 +243,19 @@ impl TopRows {
     fn traffic(&self) -> Traffic {
         let Self { lists, rows, listed, .. } = self;
         let of_head = u64::from(lists.count() / lists.heads);
-        let each = match self.ranked {
-            Ranked::Index { .. } => 1,
-            Ranked::Seen { .. } => u64::from(lists.queries()),
-        };
         let queries = u64::from(lists.queries());
-        let (read, written) = match (self.tail(), self.picked_len()) {
-            (Tail::Mean, _) => (queries, 1),
-            (Tail::None, 0) => (0, 1),
-            (Tail::None, _) => (queries, 1 + queries),
+        let each = match self.ranked {
+            // Scores of rows that are not listed, where they are not the ranks.
+            Ranked::Index { tail: Tail::Mean, .. } if self.behind() => 1 + queries,
+            Ranked::Index { .. } => 1,
+            Ranked::Seen { .. } => queries,
+        };
+        let (read, written) = match self.picked_len() {
+            0 => (0, 1),
+            _ => (queries, 1 + queries),
         };
         Traffic {
-            read_bytes: 4 * (rows * of_head * each + listed * read + self.parts_len()),
+            read_bytes: 4 * (rows * of_head * each + listed * read + self.unread_len()),
             write_bytes: 4 * (listed * written + self.counts_len()),
             flops: 0,
         }
@@ -267,9 +264,9 @@ impl TopRows {
     fn params(&self, slices: u32) -> Result<Params> {
         let Self { lists, map, .. } = self;
         let [_, pages] = map.places()?;
-        let (sinks, budget, parts) = match self.ranked {
-            Ranked::Index { parts, .. } => (lists.sinks, 0, parts),
-            Ranked::Seen { k, .. } => (0, k, 0),
+        let (sinks, budget) = match self.ranked {
+            Ranked::Index { .. } => (lists.sinks, 0),
+            Ranked::Seen { k, .. } => (0, k),
         };
         let ranks = if self.behind() { lists.query_rows() * (self.stride() / 4) } else { 0 };
         Ok(Params {
@@ -283,11 +280,10 @@ impl TopRows {
             budget,
             stride: self.stride(),
             ranks,
-            parts,
             page_rows: map.page_rows,
             pages,
             slices,
-            unused: [0; 2],
+            unused: [0; 3],
         })
     }
 }

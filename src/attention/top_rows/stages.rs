@@ -4,7 +4,7 @@ use super::{NAME, Ranked, TopRows};
 use crate::attention::ROW_MAP;
 use crate::attention::places::{largest, whole};
 use crate::attention::sparse::{
-    COUNTS, FLAGS, INDEX_MAP, LISTS, PARTS, PICKED, REST, SCORES, TOPS, Tail,
+    COUNTS, FLAGS, INDEX_MAP, LISTS, PICKED, REST, SCORES, TOPS, Tail, UNREAD,
 };
 use crate::launch::{
     Access, Binding, Caps, Knobs, Launch, Needs, Operand, Reduce, Scratch, Traffic, linear_grid,
@@ -35,7 +35,7 @@ const ROWS: Binding = Binding::new(LISTS, "lists", Access::ReadWrite);
 const NUMBERS: Binding = Binding::new(COUNTS, "counts", Access::ReadWrite);
 const GIVEN: Binding = Binding::new(SCORES, "scores", Access::Read);
 const LARGEST: Binding = Binding::new(TOPS, "tops", Access::Read);
-const SUMS: Binding = Binding::new(PARTS, "parts", Access::Read);
+const SUMS: Binding = Binding::new(UNREAD, "unread", Access::Read);
 const LEFT: Binding = Binding::new(REST, "rest", Access::ReadWrite);
 const COPIED: Binding = Binding::new(PICKED, "picked", Access::ReadWrite);
 const MADE: Binding = Binding::new(WORK, "work", Access::ReadWrite);
@@ -175,7 +175,7 @@ impl TopRows {
             all.push(shape.operand(FLAGS, caps)?);
         }
         if self.tail() == Tail::Mean {
-            all.push(whole(PARTS, &of("parts"), self.parts_len(), caps)?);
+            all.push(whole(UNREAD, &of("unread components"), self.unread_len(), caps)?);
             all.push(whole(REST, &of("rest"), self.lists.query_rows().into(), caps)?);
         }
         if self.picked_len() > 0 {

@@ -14,7 +14,7 @@ const LISTS: Lists = Lists {
 
 fn of_index() -> TopRows {
     let shape = *IndexMap::new(64, &[1000]).unwrap().shape();
-    let ranked = Ranked::Index { shape, tail: Tail::Mean, parts: 3 };
+    let ranked = Ranked::Index { shape, tail: Tail::Mean };
     let map = RowMapShape { heads: 1, starts: 0, page_rows: 0, entries: 0 };
     TopRows { lists: LISTS, map, ranked, rows: 900, listed: 16 }
 }
@@ -67,8 +67,8 @@ fn what_does_not_fit_together_is_refused() {
     let good = of_index();
     let launch = &good.launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap()[0];
     assert_eq!((launch.grid(), launch.needs().storage_buffers), ([2, 1, 1], 8));
-    // Ranks of two lists, scores of listed rows, and parts; lists and counts.
-    assert_eq!(launch.traffic().read_bytes, 4 * (1800 + 32 + 2 * 4 * 4));
+    // Ranks of two lists, scores of both query rows of each, and what is not read; lists and counts.
+    assert_eq!(launch.traffic().read_bytes, 4 * (3 * 1800 + 4));
     assert_eq!(launch.traffic().write_bytes, 4 * (16 + 8));
     let refused =
         |spec: TopRows| spec.launches(&Caps::webgpu(), &Knobs::DEFAULT).unwrap_err().to_string();
@@ -83,7 +83,7 @@ fn what_does_not_fit_together_is_refused() {
     let ranked = Ranked::Seen { stride: 1 << 30, k: 5 };
     assert!(refused(TopRows { ranked, ..good }).contains("scores of top_rows"));
     let shape = *IndexMap::new(64, &[1000, 10]).unwrap().shape();
-    let ranked = Ranked::Index { shape, tail: Tail::None, parts: 0 };
+    let ranked = Ranked::Index { shape, tail: Tail::None };
     assert!(refused(TopRows { ranked, ..good }).contains("KV heads"));
 }
 
@@ -91,7 +91,7 @@ fn what_does_not_fit_together_is_refused() {
 fn few_long_lists_are_cut() {
     let launches = |lists: u32, room: u32, slices| {
         let shape = *IndexMap::new(64, &vec![room; lists as usize]).unwrap().shape();
-        let ranked = Ranked::Index { shape, tail: Tail::Mean, parts: 3 };
+        let ranked = Ranked::Index { shape, tail: Tail::Mean };
         let of = Lists { tokens: 1, heads: lists, ..LISTS };
         let map = RowMapShape { heads: lists, starts: 0, page_rows: 0, entries: 0 };
         let spec = TopRows { lists: of, map, ranked, ..of_index() };
