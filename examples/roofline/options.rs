@@ -93,7 +93,7 @@ pub(crate) struct Cli {
     pub(crate) prefill: bool,
     /// Measures attention to few rows of a cache, found by components, exact top-k or a greedy search, beside
     /// attention to all of them, instead of rows: microseconds, bytes and what each launch takes. --filter
-    /// picks shapes and batches, --quick takes fewer
+    /// picks by shape, batch, context and mode ("8x4x128 b1 65536 components 32"), --quick takes fewer
     #[arg(long, conflicts_with_all = ["tune", "compare", "list", "forms", "published", "qdec", "svg",
         "attention", "selection", "prefill"])]
     pub(crate) sparse: bool,

@@ -89,19 +89,28 @@ fn measured(ctx: &Context, cli: &Cli, device: String) -> Result<Found> {
         Found { device, stream_gb_s: stream(ctx, software)?, lines: vec![], too_large: vec![] };
     for (kv_heads, group, head_dim) in SHAPES {
         for batch in BATCHES {
-            let name = format!("{kv_heads}x{group}x{head_dim} b{batch}");
-            let few = (cli.quick || software) && (batch > 1 || group == 8);
-            if few || !cli.filter.iter().all(|part| name.contains(part.as_str())) {
+            let few = (cli.quick && cli.filter.is_empty()) || software;
+            if few && (batch > 1 || group == 8) {
                 continue;
             }
-            let contexts: &[u32] = if software { &[1 << 10] } else { &CONTEXTS };
+            let contexts: &[u32] = match (software, few) {
+                (true, _) => &[1 << 10],
+                (_, true) => &[8 << 10, 64 << 10],
+                _ => &CONTEXTS,
+            };
             for &context in contexts {
-                if cli.quick && !software && context != 8 << 10 && context != 64 << 10 {
+                let name = format!("{kv_heads}x{group}x{head_dim} b{batch} {context} ");
+                let mut modes = modes(head_dim as u32);
+                modes.retain(|(mode, _)| {
+                    let name = name.clone() + mode;
+                    cli.filter.iter().all(|part| name.contains(part.as_str()))
+                });
+                if modes.is_empty() {
                     continue;
                 }
                 let options = timing(cli.quick);
                 let point = Point { ctx, kv_heads, group, head_dim, batch, context, options };
-                point.lines(&mut probe, &mut found)?;
+                point.lines(&mut probe, modes, &mut found)?;
             }
         }
     }
@@ -130,7 +139,12 @@ impl Point<'_> {
         DecodeQueries { input: f16, output: f16, ..DecodeQueries::new(shape, self.group) }
     }
 
-    fn lines(&self, probe: &mut Probe, found: &mut Found) -> Result<()> {
+    fn lines(
+        &self,
+        probe: &mut Probe,
+        modes: Vec<(String, Mode)>,
+        found: &mut Found,
+    ) -> Result<()> {
         let shape = self.shape()?;
         let layout =
             Layout::ragged(shape, &vec![self.context; shape.kv_heads()], 16, self.context)?;
@@ -143,15 +157,27 @@ impl Point<'_> {
         // While pipelines are compiled a device's clock falls.
         probe.wake(self.ctx)?;
         let (dense_ns, dense_bytes) = self.dense(&layout)?;
-        let sorted = self.sorted(&layout)?;
-        for (mode, of) in modes(self.head_dim as u32) {
-            let step = match self.step(probe, &layout, of, &sorted) {
+        let greedy = |mode: &Mode| matches!(mode.selection, Selection::Greedy { .. });
+        let searched = modes.iter().any(|(_, mode)| greedy(mode));
+        let sorted = if searched { Some(self.sorted(&layout)?) } else { None };
+        for (mode, of) in modes {
+            let step = match self.step(probe, &layout, of, sorted.as_ref()) {
                 Ok(step) => step,
                 Err(error) => {
                     println!("  {mode} at {}: {error:#}", self.context);
                     continue;
                 }
             };
+            println!(
+                "  {}x{}x{} b{} {} {mode}: {} us, all rows {} us",
+                self.kv_heads,
+                self.group,
+                self.head_dim,
+                self.batch,
+                self.context,
+                microseconds(step.ns),
+                microseconds(dense_ns)
+            );
             found.lines.push(Line {
                 kv_heads: self.kv_heads,
                 group: self.group,
@@ -268,21 +294,22 @@ impl Point<'_> {
         probe: &mut Probe,
         layout: &Layout,
         mode: Mode,
-        [sorted, order]: &[View; 2],
+        sorted: Option<&[View; 2]>,
     ) -> Result<Step> {
         let ctx = self.ctx;
         let heads = layout.shape().kv_heads();
         let map = RowMap::new(layout, &[])?;
         let budget = self.spec(layout, mode, 1)?.budget().unwrap_or(Amount::Count(0));
         let index = self.index(layout, budget)?;
-        let others = vec![
+        let mut others = vec![
             (ROW_MAP, ctx.upload(map.words())?),
             (INDEX_MAP, ctx.upload(index.words())?),
             (FLAGS, ctx.alloc::<u32>(heads)?),
             (SUMS, ctx.alloc::<f32>(usize::try_from(index.shape().sums_len())?)?),
-            (SORTED, sorted.clone()),
-            (ORDER, order.clone()),
         ];
+        if let Some([sorted, order]) = sorted {
+            others.extend([(SORTED, sorted.clone()), (ORDER, order.clone())]);
+        }
         let budget = Budget::for_device(ctx.info());
         let mut steps = Vec::new();
         for workgroups in TRIED {

@@ -63,7 +63,7 @@
 //! | `baseline` | nothing |
 //! | `subgroup` | subgroups of 4 to 128 lanes |
 //!
-//! Knobs: `reduce`, [`Reduce::Workgroup`] is `baseline` and the others `subgroup`, the default where the
+//! Knobs: `reduce`, [`Reduce::Workgroup`](crate::launch::Reduce) is `baseline` and the others `subgroup`, the default where the
 //! device has it; `workgroup`, 256, 512 or 1024 lanes, by default the most that the device allows; `slices`, 1
 //! or from 2 to 32. [`Traffic`], all of it the first launch's, is the ranks read once, and what is listed; `rows`
 //! and `listed` say how many they are.
