@@ -5,7 +5,7 @@ use crate::contexts;
 use fewbytes::attention::reference::Logits;
 use fewbytes::attention::sparse::attend::{HeadSlices, Outcome, SparseQueries, attend};
 use fewbytes::attention::sparse::sorted::KeyIndex;
-use fewbytes::attention::sparse::{Amount, Mode, Selection, Share, Tail};
+use fewbytes::attention::sparse::{Amount, Lists, Mode, Selection, Share, SparseStep, Tail};
 use fewbytes::attention::{
     CacheShape, DecodeQueries, HeadData, KvCache, KvElement, Layout, RowMap,
 };
@@ -280,6 +280,14 @@ fn what_cannot_be_is_refused() {
     // A map that was not brought up to date, and an index of rows that are gone.
     let attention = plan(components(8), Some(&index), &map).unwrap();
     let bound = attention.bind(&q, &device, &map, Some(&index), &o, None).unwrap();
+    // Lists that were to have room for all rows, and have not.
+    let spec = *attention.spec();
+    let lists = Lists { capacity: 100, ..spec.lists };
+    let small = SparseAttention::of(&ctx, SparseStep { rows: 100, lists, ..spec }).unwrap();
+    let small = small.bind(&q, &device, &map, Some(&index), &o, None).unwrap();
+    let error =
+        ctx.submit(|pass| small.record(pass, &map, Some(&index), device.layout())).unwrap_err();
+    assert!(error.to_string().contains("rows of head 0 of a step"), "{error}");
     let update = index.update(&ctx, device.layout(), 1).unwrap();
     assert_eq!(update, Update::Build);
     device.truncate(&ctx, 10).unwrap();

@@ -245,9 +245,9 @@ impl BoundSparse {
     ///
     /// # Errors
     /// [`Error::Shape`] for a map or an index that was not bound, or not brought up to date, and for one that
-    /// was told another budget; [`Error::Range`] for an index of rows that a new token does not see, and in
-    /// exact top-k and under a threshold of all rows for more rows of a head than were planned for: nothing is
-    /// recorded then. [`Error::DeviceLost`].
+    /// was told another budget; [`Error::Range`] for an index of rows that a new token does not see, and for more
+    /// rows of a head than were planned for, unless lists were given less room than that: nothing is recorded
+    /// then. [`Error::DeviceLost`].
     pub fn record(
         &self,
         pass: &mut wgpu::ComputePass<'_>,
@@ -263,11 +263,12 @@ impl BoundSparse {
             let expected = self.spec.tensor_rows;
             return Err(Error::shape("rows of a cache", expected, layout.rows()));
         }
-        // Their logits lie side by side.
+        // Logits of all rows lie side by side, and lists that were to have room for all rows have to.
         let budget = self.spec.budget();
+        let whole = budget.is_none() || self.spec.lists.capacity >= self.spec.rows;
         for head in 0..layout.shape().kv_heads() {
             let (len, most) = (layout.len(head), self.spec.rows);
-            if budget.is_none() && len > most {
+            if whole && len > most {
                 let what = format!("rows of head {head} of a step");
                 return Err(Error::range(what, format!("0..={most}"), len));
             }
