@@ -399,7 +399,8 @@ fn text(found: &Found) -> String {
     }
     let mut text = format!(
         "  read stream {:.0} GB/s\n{rows}\nof bytes: by the kernels' count, of those of attention to all rows; \
-         times: as fast; us by launch: each alone, over the same lists\n",
+         times: as fast; us by launch: each alone, over the same lists; of several of one \
+         kernel only the first, for they leave things for each other\n",
         found.stream_gb_s
     );
     if !found.too_large.is_empty() {
