@@ -69,7 +69,7 @@ fn expected(steps: &Steps, whole: &KvCache, appended: u32, covered: &[u32], q: &
     let data: Vec<HeadData> = (0..heads).map(|head| cache.head(head).unwrap()).collect();
     let slices: Vec<HeadSlices<'_>> = data.iter().map(HeadSlices::from).collect();
     let index = KeyIndex::from_cache(&cache, covered, 0).unwrap();
-    let lists = fewbytes::attention::sparse::Lists {
+    let lists = Lists {
         tokens: steps.tokens as u32,
         heads: heads as u32,
         group: GROUP as u32,
